@@ -1,0 +1,46 @@
+/* chan: a control channel: messages of msg.def over SOCK_SEQPACKET on libevent; one datagram, one message, its descriptor.
+ * Owns its socket, its events and a bounded queue of messages the peer has not taken yet (queued descriptors are duplicates).
+ * Never blocks; a missing handler, a wrong direction or a short payload ends the channel with one log line. */
+#ifndef COMMON_CHAN_H
+#define COMMON_CHAN_H
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/list.h"
+#include "common/msg.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#define CHAN_QUEUE_MAX (8u << 20) /* bytes */
+
+struct chan {
+    int fd;                 /* -1: closed */
+    struct event_base *base;
+    struct event rd, wr;
+    unsigned accepts;       /* directions taken, MSG_W2S … */
+    const struct msg_handlers *handlers;
+    void *ctx;
+    struct list queue;      /* of messages waiting to be sent */
+    size_t queued_bytes;
+    bool ending;            /* close when the queue is empty */
+    void (*drained)(void *ctx);
+};
+
+/* Takes the descriptor (made non-blocking). accepts: the directions the *received* messages may have. */
+int chan_open(struct chan *c, struct event_base *base, int fd, unsigned accepts, const struct msg_handlers *handlers, void *ctx,
+              struct err *e) NODISCARD;
+/* fixed must have the table's size for the type (a bug otherwise); tail ≤ MSG_TAIL_MAX; fd -1 or a descriptor that stays the
+ * caller's. 0, or -1: the channel is closed or its queue is full (counted by the caller). */
+int chan_send(struct chan *c, enum msg_type type, const void *fixed, struct str tail, int fd);
+/* Typed: CHAN_SEND(&w->chan, READY, tail, fd, .gen = 3) */
+size_t chan_queued(const struct chan *c);
+/* Called whenever the queue has become empty again (paging of long answers); NULL to stop. */
+void chan_on_drained(struct chan *c, void (*fn)(void *ctx));
+void chan_end(struct chan *c);   /* close after what is queued */
+void chan_close(struct chan *c); /* now; `gone` is not called; safe to call twice and inside a handler */
+
+#define CHAN_SEND(chan, name, type, tail, fd, ...) \
+    chan_send(chan, MSG_##name, &(type){__VA_ARGS__}, tail, fd)
+
+#endif

@@ -1,0 +1,18 @@
+/* uuid: random identifiers (RFC 9562 version 4). Owns a small pool of kernel randomness.
+ * Never blocks after the first call. */
+#ifndef COMMON_UUID_H
+#define COMMON_UUID_H
+
+#include "common/str.h"
+
+#define UUID_TEXT 36
+struct uuid {
+    uint8_t b[16];
+};
+
+void uuid_make(struct uuid *u);
+void uuid_text(const struct uuid *u, char out[UUID_TEXT + 1]); /* lower case */
+bool uuid_parse(struct str s, struct uuid *out);               /* exactly the lower-case text form */
+void random_bytes(void *p, size_t n);
+
+#endif

@@ -1,0 +1,5 @@
+#include "common/base.h"
+int main(void)
+{
+    return 0;
+}

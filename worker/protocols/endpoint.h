@@ -1,0 +1,56 @@
+/* endpoint: a configured path with its protocol: the thing a connection belongs to. Stays the same object through reloads (its
+ * settings are swapped); leaves when it is unconfigured and its last connection ended.
+ * Owns its settings (counted: a hook call under way keeps the old ones). */
+#ifndef WORKER_PROTOCOLS_ENDPOINT_H
+#define WORKER_PROTOCOLS_ENDPOINT_H
+
+#include "common/conf.h"
+#include "worker/auth/auth.h"
+#include "worker/auth/webhook.h"
+#include "worker/hub/hub.h"
+#include "worker/ws/session.h"
+
+/* What every endpoint may use; the worker's. */
+struct services {
+    struct net *net;
+    struct hub *hub;
+    struct webhooks *webhooks;
+    int64_t started_ms; /* of the worker: heartbeat sweeps count from here */
+};
+
+/* One configuration generation of one endpoint. */
+struct settings {
+    unsigned refs;
+    struct conf *conf;              /* keeps `c` alive */
+    const struct conf_endpoint *c;
+    struct auth *auth;              /* NULL when the method is hook or the protocol needs none */
+};
+struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c, struct err *e); /* parses keys */
+struct settings *settings_ref(struct settings *s);
+void settings_unref(struct settings *s);
+
+struct endpoint {
+    struct session_env env; /* first */
+    struct settings *set;
+    struct services *services;
+    bool gone;              /* no longer configured */
+    struct list link;
+};
+static inline struct endpoint *endpoint_of(const struct conn *c)
+{
+    return (struct endpoint *)c->env;
+}
+
+/* What a protocol adds to session_ops, for questions from outside. */
+struct protocol {
+    const char *name;
+    struct session_ops session;
+    /* Appends members (`"user":"u1","rooms":3,…`, each behind a comma) to a helioctl row. May be NULL. */
+    void (*describe)(struct conn *c, struct buf *json);
+    /* A connection of this protocol lives on under new settings. May be NULL. */
+    void (*reconfigured)(struct conn *c);
+};
+extern const struct protocol protocol_echo, protocol_events;
+const struct protocol *protocol_find(int conf_protocol);
+
+#endif

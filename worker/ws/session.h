@@ -1,0 +1,48 @@
+/* session: a WebSocket connection (RFC 6455 §4.2.2 onward): frames become messages, control frames are answered, closes follow
+ * the rules. Owns the connection's frame state; the endpoint above sees whole messages only.
+ * Never copies a message that came whole in one read. */
+#ifndef WORKER_WS_SESSION_H
+#define WORKER_WS_SESSION_H
+
+#include "worker/net/conn.h"
+#include "worker/ws/wire.h"
+
+/* What an endpoint is asked. Everything may call session_close, conn_pause, session_send within. */
+struct session_ops {
+    void (*opened)(struct conn *c);
+    /* A whole message; text is valid UTF-8. The view dies when the call returns. */
+    void (*message)(struct conn *c, bool is_text, struct str message);
+    /* The end, exactly once for each opened one: code is the close code that counts (the peer's, 1006 without a Close frame, or
+     * ours), cause says how in words ("close handshake", "EOF", "connection reset", …). c->proto is to be freed here. */
+    void (*closed)(struct conn *c, unsigned code, const char *cause);
+    /* The protocol's own timers: called when due; returns its next due time, 0 for none. */
+    int64_t (*due)(struct conn *c, int64_t now_ms);
+};
+
+/* The first member of struct endpoint. Fields change at a reload, the struct stays while a connection has it. */
+struct session_env {
+    const struct session_ops *ops;
+    uint64_t max_message;    /* bytes */
+    uint64_t backpressure;   /* unsent bytes */
+    size_t connections;      /* that have it now; session keeps it */
+};
+
+/* After the 101 was queued: phase OPEN, ops->opened. Bytes behind the request go to session_bytes by the caller. */
+void session_start(struct conn *c, struct session_env *env);
+extern const struct conn_ops session_conn_ops;
+
+/* A message. Respects backpressure: above it the connection is closed 1008 "Slow consumer". */
+void session_send_text(struct conn *c, struct str payload);
+void session_send_binary(struct conn *c, struct str payload);
+/* A shared frame: one reference is taken; the caller keeps its own. */
+void session_send_frame(struct conn *c, struct frame *f);
+/* Our Close (§7.1.2). reason ≤ 123 bytes, cut at a character otherwise. Later calls and sends do nothing. */
+void session_close(struct conn *c, unsigned code, const char *reason);
+/* Drops it without a Close frame. */
+void session_drop(struct conn *c, const char *cause);
+static inline bool session_is_open(const struct conn *c)
+{
+    return c->st.phase == CONN_OPEN;
+}
+
+#endif

@@ -1,0 +1,18 @@
+/* utf8: incremental validation (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
+ * Owns nothing; the state is one byte of the caller's. Fails at the first byte that cannot be right. */
+#ifndef WORKER_WS_UTF8_H
+#define WORKER_WS_UTF8_H
+
+#include "common/base.h"
+
+#define UTF8_START 0
+#define UTF8_BAD 0xFF
+
+/* Returns the new state: UTF8_START at a character's end, UTF8_BAD for good, anything else inside a character. ASCII is fast. */
+uint8_t utf8_feed(uint8_t state, const void *p, size_t n);
+static inline bool utf8_ok(const void *p, size_t n)
+{
+    return utf8_feed(UTF8_START, p, n) == UTF8_START;
+}
+
+#endif
