@@ -5,6 +5,8 @@
 #include "common/err.h"
 #include "common/str.h"
 
+#define REDIS_MANAGED_SOCKET "redis/redis.sock" /* below run_dir: where the managed server listens */
+
 enum redis_kind { REDIS_MANAGED, REDIS_TCP, REDIS_UNIX };
 struct redis_url {
     enum redis_kind kind;
