@@ -51,11 +51,13 @@ void listeners_fini(struct listeners *l);
 /* Phase one: binds (without listening) what `c` wants for slots 0 … slots-1 and is not there yet: new addresses, and the new
  * slots of old ones. Each new TCP address is first probed without SO_REUSEPORT; one held by somebody else is an error that
  * names the address and, if it can be known, the holder's pid and command. A stale Unix socket file is replaced; one somebody
- * listens on is an error. On -1 nothing has changed. One prepare at a time (a bug otherwise). */
+ * listens on is an error. On -1 nothing has changed. One prepare at a time (a bug otherwise). `c` may have no listeners at all
+ * (the graceful stop): every row then becomes LEAVING at commit. A row or seat that is LEAVING and is wanted again is not
+ * bound a second time: it is still ours, commit makes it LIVE again under the same id (and includes it again). */
 int listeners_prepare(struct listeners *l, const struct conf *c, unsigned slots, struct err *e) NODISCARD;
 /* Phase two, exactly one of: commit (pending ones listen and become LIVE, changed backlogs and modes are applied; addresses
  * no longer wanted become LEAVING in all seats; seats of slots >= the prepared count become LEAVING and are excluded) …
- * -1 and e when the kernel refused a part of it: the table is consistent, the refused seats stay pending-free and closed. */
+ * -1 and e when the kernel refused a part of it: the rest is done, the refused seats are closed and NONE. */
 int listeners_commit(struct listeners *l, struct err *e) NODISCARD;
 /* … or abandon: what prepare made is closed and removed; LIVE rows are untouched. */
 void listeners_abandon(struct listeners *l);
