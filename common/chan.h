@@ -25,22 +25,26 @@ struct chan {
     size_t queued_bytes;
     bool ending;            /* close when the queue is empty */
     void (*drained)(void *ctx);
+    bool *left;             /* while a handler runs: set by chan_close, so that the handler may even free the chan */
 };
 
-/* Takes the descriptor (made non-blocking). accepts: the directions the *received* messages may have. */
+/* Takes the descriptor (made non-blocking), in failure too. accepts: the directions the *received* messages may have. */
 int chan_open(struct chan *c, struct event_base *base, int fd, unsigned accepts, const struct msg_handlers *handlers, void *ctx,
               struct err *e) NODISCARD;
 /* fixed must have the table's size for the type (a bug otherwise); tail ≤ MSG_TAIL_MAX; fd -1 or a descriptor that stays the
  * caller's. 0, or -1: the channel is closed or its queue is full (counted by the caller). */
 int chan_send(struct chan *c, enum msg_type type, const void *fixed, struct str tail, int fd);
-/* Typed: CHAN_SEND(&w->chan, READY, tail, fd, .gen = 3) */
+/* Typed: CHAN_SEND(&w->chan, READY, struct msg_gen, STR_NONE, -1, .gen = 3) */
 size_t chan_queued(const struct chan *c);
 /* Called whenever the queue has become empty again (paging of long answers); NULL to stop. */
 void chan_on_drained(struct chan *c, void (*fn)(void *ctx));
-void chan_end(struct chan *c);   /* close after what is queued */
-void chan_close(struct chan *c); /* now; `gone` is not called; safe to call twice and inside a handler */
+/* Closes after what is queued, then calls `gone` ("ended"), never from within chan_end itself; what still arrives is ignored. */
+void chan_end(struct chan *c);
+/* Now; `gone` is not called. Safe to call twice, on a zeroed struct and inside a handler, which may free the struct after it. */
+void chan_close(struct chan *c);
 
+/* The dead branch makes the compiler compare the type with msg.def's. */
 #define CHAN_SEND(chan, name, type, tail, fd, ...) \
-    chan_send(chan, MSG_##name, &(type){__VA_ARGS__}, tail, fd)
+    chan_send(chan, MSG_##name, 1 ? &(type){__VA_ARGS__} : &((union msg_payload *)NULL)->name, tail, fd)
 
 #endif

@@ -38,6 +38,12 @@ enum msg_type {
 #include "common/msg.def"
 };
 
+/* Never made: tells the compiler which type belongs to a name. */
+union msg_payload {
+#define MSG(num, name, dir, type) type name;
+#include "common/msg.def"
+};
+
 struct msg_row {
     uint32_t type;
     const char *name;
