@@ -14,7 +14,7 @@ enum listener_row_state {
     LISTENER_ROW_FREE,
     LISTENER_ROW_PENDING, /* bound aside by a prepare, not listening yet */
     LISTENER_ROW_LIVE,
-    LISTENER_ROW_LEAVING, /* no longer configured; its queues are being served */
+    LISTENER_ROW_LEAVING, /* no longer configured; its queues are being served (Unix: the file is gone already) */
 };
 enum listener_seat_state {
     LISTENER_SEAT_NONE,
@@ -30,7 +30,9 @@ struct listener_row {
     uint32_t is_unix;
     uint32_t backlog, mode;
     uint32_t next_backlog, next_mode; /* of the prepare under way */
-    char address[112];                /* as configured, NUL-terminated */
+    uint32_t wanted;                  /* by the prepare under way */
+    uint64_t dev, ino;                /* Unix: the file, to remove no other */
+    char address[112];                /* as configured, NUL-terminated; `*:8000` is two rows, 0.0.0.0:8000 and [::]:8000 */
     int32_t shared_fd;                /* Unix: the one socket; -1 for TCP */
     uint32_t group_n;                 /* TCP: sockets in the kernel's reuseport group … */
     uint16_t group[SLOTS_MAX];        /* … and the slot of each, in the kernel's order */
@@ -41,6 +43,8 @@ struct listener_row {
 struct listeners {
     uint32_t version; /* 1 */
     uint32_t next_id;
+    uint32_t preparing, next_slots;  /* a prepare is neither committed nor abandoned; its slots */
+    uint8_t excluded[SLOTS_MAX];     /* as asked for by listeners_exclude */
     struct listener_row rows[LISTENER_ROWS_MAX];
 };
 
@@ -53,7 +57,9 @@ void listeners_fini(struct listeners *l);
  * names the address and, if it can be known, the holder's pid and command. A stale Unix socket file is replaced; one somebody
  * listens on is an error. On -1 nothing has changed. One prepare at a time (a bug otherwise). `c` may have no listeners at all
  * (the graceful stop): every row then becomes LEAVING at commit. A row or seat that is LEAVING and is wanted again is not
- * bound a second time: it is still ours, commit makes it LIVE again under the same id (and includes it again). */
+ * bound a second time: it is still ours, commit makes it LIVE again under the same id (and includes it again); a
+ * listeners_close() that comes for it afterwards does nothing. (Only a Unix address that is LEAVING has lost its file already:
+ * wanted again, it is a new row.) */
 int listeners_prepare(struct listeners *l, const struct conf *c, unsigned slots, struct err *e) NODISCARD;
 /* Phase two, exactly one of: commit (pending ones listen and become LIVE, changed backlogs and modes are applied; addresses
  * no longer wanted become LEAVING in all seats; seats of slots >= the prepared count become LEAVING and are excluded) …
@@ -67,12 +73,17 @@ int listeners_fd(const struct listener_row *row, unsigned slot);
 struct listener_row *listeners_find(struct listeners *l, uint32_t id); /* NULL: no such row (any more) */
 
 /* New connections of all TCP addresses pass this slot by (cBPF on each group) / reach it again. Clients already queued stay
- * queued. A group never excludes its last socket. No effect on Unix addresses. */
+ * queued. A group never excludes its last socket. No effect on Unix addresses. Holds for addresses that a later commit adds
+ * too. A client whose handshake is half done when its slot is excluded enters the queue only with its next packet: leave a
+ * moment (a round trip) between excluding and the last accept. */
 int listeners_exclude(struct listeners *l, unsigned slot, struct err *e) NODISCARD;
 int listeners_include(struct listeners *l, unsigned slot, struct err *e) NODISCARD;
 
-/* A drained seat: closes its socket (TCP), gives the seat back; the last seat of a LEAVING row frees the row, closes the
- * shared socket of a Unix address and removes its file (only if it is still ours). */
+/* Clients in the accept queue of this seat; 0 for Unix addresses, whose queue cannot be asked. */
+unsigned listeners_waiting(const struct listener_row *row, unsigned slot);
+
+/* A drained seat: closes its socket (TCP; for good, even if a worker still holds a duplicate), gives the seat back; the last
+ * seat of a LEAVING row frees the row. Does nothing for a seat that is not LEAVING. */
 void listeners_close(struct listeners *l, uint32_t id, unsigned slot);
 
 #define LISTENERS_EACH(row, l)                                                                                      \
