@@ -1,0 +1,80 @@
+// floors: common
+#include "common/digest.h"
+
+#include "common/buf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static void assert_hex(const uint8_t digest[DIGEST_SHA256], const char *hex)
+{
+    struct buf b = {0};
+    buf_hex(&b, digest, DIGEST_SHA256);
+    assert_string_equal(buf_cstr(&b), hex);
+    buf_free(&b);
+}
+
+static void sha256_vectors(void **state UNUSED)
+{
+    static const struct {
+        struct str in;
+        const char *hex;
+    } vectors[] = {
+        /* FIPS 180-4 examples */
+        {{NULL, 0}, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        {{"abc", 3}, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+        {{"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56},
+         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+    };
+    uint8_t out[DIGEST_SHA256];
+    for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
+        digest_sha256(vectors[i].in, out);
+        assert_hex(out, vectors[i].hex);
+    }
+}
+
+/* RFC 4231, test cases 2, 1 and 6; each text whole and in pieces, each twice. */
+static void hmac_vectors(void **state UNUSED)
+{
+    static const struct {
+        uint8_t key_byte;
+        size_t key_n;
+        const char *key, *text, *hex;
+    } vectors[] = {
+        {0, 4, "Jefe", "what do ya want for nothing?",
+         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+        {0x0b, 20, NULL, "Hi There",
+         "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+        {0xaa, 131, NULL, "Test Using Larger Than Block-Size Key - Hash Key First",
+         "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+    };
+    uint8_t out[DIGEST_SHA256];
+    char key[131];
+    for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
+        if (vectors[i].key)
+            memcpy(key, vectors[i].key, vectors[i].key_n);
+        else
+            memset(key, vectors[i].key_byte, vectors[i].key_n);
+        struct digest_hmac *h = digest_hmac_new((struct str){key, vectors[i].key_n});
+        struct str text = str_of(vectors[i].text);
+        struct str pieces[] = {{text.p, 3}, {text.p + 3, 0}, {text.p + 3, text.n - 3}};
+        for (int again = 0; again < 2; again++) {
+            digest_hmac_sign(h, &text, 1, out);
+            assert_hex(out, vectors[i].hex);
+            digest_hmac_sign(h, pieces, ARRAY_LEN(pieces), out);
+            assert_hex(out, vectors[i].hex);
+        }
+        digest_hmac_free(h);
+    }
+    digest_hmac_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sha256_vectors),
+        cmocka_unit_test(hmac_vectors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
