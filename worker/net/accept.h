@@ -17,6 +17,7 @@ struct listener {
 struct acceptor {
     struct net *net;
     struct list listeners;
+    bool started;           /* before acceptor_start listeners are only kept */
     size_t max_connections; /* of net->conns_n; above it accepting pauses */
     void (*on_accept)(void *ctx, int fd, unsigned listener); /* takes the fd */
     void *ctx;
@@ -24,8 +25,9 @@ struct acceptor {
 
 void acceptor_init(struct acceptor *a, struct net *net, void (*on_accept)(void *, int, unsigned), void *ctx);
 void acceptor_fini(struct acceptor *a);
-/* Takes the fd and starts accepting. */
+/* Takes the fd; accepts once started. */
 int acceptor_add(struct acceptor *a, int fd, uint32_t id, uint32_t slot, struct err *e) NODISCARD;
+void acceptor_start(struct acceptor *a);
 /* Accepts until the queue is empty, closes; returns how many came out, -1 if there is no such listener. */
 int acceptor_drain(struct acceptor *a, uint32_t id, uint32_t slot);
 void acceptor_drain_all(struct acceptor *a);

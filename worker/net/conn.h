@@ -18,6 +18,7 @@
 #define INBOX_SIZE (256 * 1024)
 
 struct conn;
+struct http_site;
 struct session_env; /* ws/session.h: the endpoint as the session sees it */
 
 enum conn_phase {
@@ -31,7 +32,7 @@ enum conn_phase {
 enum conn_flags {
     CONN_DIRTY = 1,       /* in turn.dirty */
     CONN_BLOCKED = 2,     /* the socket took no more: EV_WRITE is set */
-    CONN_PAUSED = 4,      /* reading is paused: see conn_pause */
+    CONN_PAUSED = 4,      /* the owner does not want to read now: conn_pause */
     CONN_PING_SENT = 8,
     CONN_FIN_SENT = 16,
     CONN_ENCRYPTED = 32,  /* deliveries are sealed one by one (hub asks) */
@@ -39,6 +40,8 @@ enum conn_flags {
     CONN_CLOSE_GOT = 128, /* the peer's Close frame arrived: st.peer_code tells its code */
     CONN_HELD = 256,      /* partial holds unread bytes to be fed again on resume */
     CONN_SHUTDOWN = 512,  /* told 1001 */
+    CONN_CHOKED = 1024,   /* reads nothing until its own output has gone out: conn_choke */
+    CONN_RESUMED = 4096,  /* in turn.resumed */
 };
 
 /* Plain data, no pointers: travels in a hand-off (HOUSE §10). */
@@ -98,6 +101,7 @@ struct conn {
     struct buf *partial;     /* borrowed from net; NULL when idle */
     struct conn_subs subs;
     uint32_t index;          /* in net->conns */
+    uint32_t choke_limit;    /* of conn_choke, bytes */
     struct conn_state st;
 };
 static_assert(sizeof(struct conn) <= 440, "an idle connection is its struct: keep it small");
@@ -123,11 +127,14 @@ struct net {
     struct buf **spare;      /* recycler of partial buffers */
     size_t spare_n, spare_cap;
     uint64_t next_id;
-    int64_t now_ms;          /* of this turn; net_tick refreshes */
+    int64_t turn_ms;         /* net_now() */
     /* settings in force, set by the worker at CONF_APPLY */
     int64_t handshake_timeout_ms, ping_after_ms, idle_timeout_ms, close_timeout_ms;
-    void *worker;            /* for the top floor's callbacks only */
+    const struct http_site *site; /* http/: what is served before an upgrade */
 };
+
+/* Monotonic milliseconds, read once a turn. */
+int64_t net_now(struct net *n);
 
 int net_init(struct net *n, struct event_base *base, struct counters *counters, struct err *e) NODISCARD;
 void net_fini(struct net *n);
@@ -142,18 +149,26 @@ void conn_push(struct conn *c, struct frame *f);                          /* tak
 void conn_reply(struct conn *c, unsigned opcode, struct str payload);
 void conn_raw(struct conn *c, struct str bytes);
 
-/* Reading stops (EV_CLOSED stays, so a vanished peer is noticed); the rest of the bytes under way go to conn_hold. On resume they
- * are fed again at the next turn, before anything new is read. */
+/* Reading stops; the rest of the bytes under way go to conn_hold. On resume they are fed again, before anything new is read.
+ * Nothing a client sent before it vanished is lost; pauses must therefore be bounded by whoever makes them. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 static inline bool conn_is_paused(const struct conn *c)
 {
     return c->st.flags & CONN_PAUSED;
 }
+/* Reading stops until less than a quarter of `limit` bytes is unsent, when at least half of it is: a client that does not take
+ * its answers is not asked for more. */
+void conn_choke(struct conn *c, size_t limit);
+static inline bool conn_is_reading(const struct conn *c)
+{
+    return !(c->st.flags & (CONN_PAUSED | CONN_CHOKED));
+}
 void conn_hold(struct conn *c, const char *p, size_t n);
 /* Borrows the partial buffer if there is none. */
 struct buf *conn_partial(struct conn *c);
 void conn_partial_done(struct conn *c); /* gives it back */
+void conn_give_back(struct conn *c, struct buf *b); /* the same for one taken out of the connection */
 
 /* When the timer should ask ops->due (ms, monotonic). Only ever moves the time nearer; due() itself may name a later one. */
 void conn_due(struct conn *c, int64_t due_ms);
@@ -168,6 +183,7 @@ void net_resume(struct net *n);  /* feeds held bytes of resumed connections */
 void net_flush(struct net *n);   /* one write per dirty connection */
 void net_bury(struct net *n);
 bool net_owes(const struct net *n); /* work left that needs no new readiness */
+void net_end_turn(struct net *n);  /* the clock is read anew */
 
 /* "id=12 addr=127.0.0.1:5000" for log lines; static ring of eight. */
 const char *conn_esc(const struct conn *c);

@@ -1,9 +1,11 @@
-/* frame: one WebSocket frame (header and payload in one block), built once, shared by everyone it goes to.
- * Counted by reference; immutable once a second reference exists. Small ones come from a recycler. */
+/* frame: WebSocket frames as they go out (header and payload in one block), built once, shared by everyone they go to.
+ * Counted by reference; immutable while a second reference exists. */
 #ifndef WORKER_NET_FRAME_H
 #define WORKER_NET_FRAME_H
 
 #include "common/str.h"
+
+#define FRAME_HEADER_MAX 10
 
 struct frame {
     uint32_t refs;
@@ -11,17 +13,18 @@ struct frame {
     char bytes[];
 };
 
-/* Room for n bytes, refs 1, n = 0. */
+/* Room for cap bytes, refs 1, n = 0. */
 struct frame *frame_alloc(size_t cap);
 struct frame *frame_ref(struct frame *f);
 void frame_unref(struct frame *f);
-/* Gives cached blocks back to the system; called now and then by the wheel. */
-void frame_recycler_trim(void);
 
-/* RFC 6455 §5.2, server to client: FIN set, no mask. Writes the header for a payload of n bytes into out (room for 10);
- * returns its length. opcode: 0x1 text, 0x2 binary, 0x8 close, 0x9 ping, 0xA pong. */
+/* RFC 6455 §5.2, server to client: FIN set, no mask. Writes the header for a payload of n bytes
+ * into out (room for FRAME_HEADER_MAX); returns its length. opcode: 0x1 text, 0x2 binary, 0x8 close,
+ * 0x9 ping, 0xA pong. */
 size_t frame_header(uint8_t *out, unsigned opcode, size_t n);
 /* A whole frame of one payload. */
 struct frame *frame_new(unsigned opcode, struct str payload);
+/* One more frame in the same block, which must have the room. */
+void frame_append(struct frame *f, unsigned opcode, struct str payload);
 
 #endif

@@ -23,7 +23,7 @@ struct wheel {
     void (*on_due)(struct wheel_entry *entry, int64_t now_ms); /* the entry is unset when called */
     void (*on_second)(void *ctx, int64_t now_ms);              /* about once a second: chores */
     void *ctx;
-    int64_t last_second_ms;
+    int64_t last_second_ms, armed_ms;
 };
 
 int wheel_init(struct wheel *w, struct event_base *base, void (*on_due)(struct wheel_entry *, int64_t),

@@ -29,28 +29,33 @@ struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c, 
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 
-struct endpoint {
-    struct session_env env; /* first */
-    struct settings *set;
-    struct services *services;
-    bool gone;              /* no longer configured */
-    struct list link;
-};
-static inline struct endpoint *endpoint_of(const struct conn *c)
-{
-    return (struct endpoint *)c->env;
-}
-
 /* What a protocol adds to session_ops, for questions from outside. */
 struct protocol {
     const char *name;
     struct session_ops session;
-    /* Appends members (`"user":"u1","rooms":3,…`, each behind a comma) to a helioctl row. May be NULL. */
+    /* Appends members (`,"user":"u1","rooms":3`) to a helioctl row. May be NULL. */
     void (*describe)(struct conn *c, struct buf *json);
     /* A connection of this protocol lives on under new settings. May be NULL. */
     void (*reconfigured)(struct conn *c);
 };
 extern const struct protocol protocol_echo, protocol_events;
 const struct protocol *protocol_find(int conf_protocol);
+
+struct endpoint {
+    struct session_env env; /* first */
+    const struct protocol *protocol;
+    struct settings *set;
+    struct services *services;
+    bool gone;              /* no longer configured */
+    struct list link;       /* the worker's */
+};
+static inline struct endpoint *endpoint_of(const struct conn *c)
+{
+    return (struct endpoint *)c->env;
+}
+/* Takes over the reference to set. */
+struct endpoint *endpoint_new(struct services *services, struct settings *set);
+void endpoint_apply(struct endpoint *e, struct settings *set);
+void endpoint_free(struct endpoint *e); /* without connections only */
 
 #endif

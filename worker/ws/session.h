@@ -12,10 +12,10 @@ struct session_ops {
     void (*opened)(struct conn *c);
     /* A whole message; text is valid UTF-8. The view dies when the call returns. */
     void (*message)(struct conn *c, bool is_text, struct str message);
-    /* The end, exactly once for each opened one: code is the close code that counts (the peer's, 1006 without a Close frame, or
-     * ours), cause says how in words ("close handshake", "EOF", "connection reset", …). c->proto is to be freed here. */
+    /* The end, exactly once for each opened one. code: the close code that counts (the peer's when it closed, ours when we did,
+     * 1006 without any Close frame); cause says how in words. c->proto is to be freed here. */
     void (*closed)(struct conn *c, unsigned code, const char *cause);
-    /* The protocol's own timers: called when due; returns its next due time, 0 for none. */
+    /* The protocol's own timers: called when due; returns its next due time, 0 for none. May be NULL. */
     int64_t (*due)(struct conn *c, int64_t now_ms);
 };
 
@@ -27,15 +27,18 @@ struct session_env {
     size_t connections;      /* that have it now; session keeps it */
 };
 
-/* After the 101 was queued: phase OPEN, ops->opened. Bytes behind the request go to session_bytes by the caller. */
+/* After the 101 was queued: phase OPEN, ops->opened. Bytes behind the request go to session_conn_ops.bytes. */
 void session_start(struct conn *c, struct session_env *env);
 extern const struct conn_ops session_conn_ops;
 
-/* A message. Respects backpressure: above it the connection is closed 1008 "Slow consumer". */
+/* Answers to what this client itself sent: never over a limit, because reading stops while its answers are not taken. */
+void session_reply_text(struct conn *c, struct str payload);
+void session_reply_binary(struct conn *c, struct str payload);
+/* Pushes: above backpressure the connection is closed 1008 `Slow consumer` (an empty queue takes one of any size). */
 void session_send_text(struct conn *c, struct str payload);
-void session_send_binary(struct conn *c, struct str payload);
 /* A shared frame: one reference is taken; the caller keeps its own. */
 void session_send_frame(struct conn *c, struct frame *f);
+
 /* Our Close (§7.1.2). reason ≤ 123 bytes, cut at a character otherwise. Later calls and sends do nothing. */
 void session_close(struct conn *c, unsigned code, const char *reason);
 /* Drops it without a Close frame. */
@@ -44,5 +47,7 @@ static inline bool session_is_open(const struct conn *c)
 {
     return c->st.phase == CONN_OPEN;
 }
+/* One info line, rate-limited: `disconnected id=… addr=… user=… code=… cause=…`. user p NULL: no such word. */
+void session_log_end(const struct conn *c, struct str user, unsigned code, const char *cause);
 
 #endif

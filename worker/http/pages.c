@@ -1,0 +1,56 @@
+#include "worker/http/pages.h"
+
+/* The process lives: its loop turns and answers. */
+static void health(const struct http_site *site, struct buf *body, unsigned *status)
+{
+    (void)site;
+    *status = 200;
+    buf_str(body, STR("{\"status\":\"ok\",\"version\":\"" HELIOD_VERSION "\"}\n"));
+}
+
+/* It can really serve. */
+static void ready(const struct http_site *site, struct buf *body, unsigned *status)
+{
+    const char *why = site->not_ready(site->ctx);
+    *status = why ? 503 : 200;
+    buf_str(body, why ? STR("{\"status\":\"unavailable\",\"reason\":") : STR("{\"status\":\"ready\""));
+    if (why)
+        buf_json(body, str_of(why));
+    buf_str(body, STR("}\n"));
+}
+
+static const struct {
+    const char *path;
+    void (*fill)(const struct http_site *, struct buf *, unsigned *);
+} pages[] = {
+    {"/health", health},
+    {"/ready", ready},
+};
+
+static void wrong_method(struct conn *c, bool keep_alive)
+{
+    struct refusal why = {.status = 405, .error = "method-not-allowed"};
+    snprintf(why.message, sizeof(why.message), "This page is only read: GET or HEAD.");
+    snprintf(why.hint, sizeof(why.hint), "Use GET.");
+    http_refuse(c, &why, keep_alive);
+}
+
+bool pages_answer(struct conn *c, const struct request *r, bool keep_alive)
+{
+    bool head = str_is(r->method, "HEAD");
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+        if (!str_is(r->path, pages[i].path))
+            continue;
+        if (!head && !str_is(r->method, "GET")) {
+            wrong_method(c, keep_alive);
+            return true;
+        }
+        struct buf body = {0};
+        unsigned status;
+        pages[i].fill(c->net->site, &body, &status);
+        http_answer(c, status, buf_view(&body), !head, keep_alive);
+        buf_free(&body);
+        return true;
+    }
+    return false;
+}

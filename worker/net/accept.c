@@ -1,0 +1,159 @@
+#include "worker/net/accept.h"
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ROOM "accept"
+#define BATCH 64
+#define PAUSE_MS 100
+
+static const struct timeval pause_tv = {0, PAUSE_MS * 1000};
+
+void acceptor_init(struct acceptor *a, struct net *net, void (*on_accept)(void *, int, unsigned),
+                   void *ctx)
+{
+    *a = (struct acceptor){.net = net, .on_accept = on_accept, .ctx = ctx};
+    list_init(&a->listeners);
+}
+
+static void listener_free(struct listener *l)
+{
+    event_del(&l->ev);
+    evtimer_del(&l->retry);
+    list_unlink(&l->link);
+    fd_close(&l->fd);
+    free(l);
+}
+
+void acceptor_fini(struct acceptor *a)
+{
+    LIST_EACH_SAFE(node, &a->listeners)
+        listener_free(container_of(node, struct listener, link));
+}
+
+/* The client stays in the kernel's queue; it is tried again soon. */
+static void pause_accepting(struct listener *l, const char *why)
+{
+    static struct log_limit limit;
+    unsigned swallowed = 0;
+    COUNT(l->acceptor->net->counters, accept_paused);
+    if (log_permit(&limit, 1, 10000, &swallowed))
+        log_warn("accepting pauses: %s (%u more such pauses)", why, swallowed);
+    event_del(&l->ev);
+    evtimer_add(&l->retry, &pause_tv);
+}
+
+static bool is_full(const struct acceptor *a)
+{
+    return a->max_connections && a->net->conns_n >= a->max_connections;
+}
+
+/* One client from the queue: 1, 0: the queue is empty, -1: cannot now (errno). */
+static int take_one(struct listener *l)
+{
+    int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        l->accepted++;
+        COUNT(l->acceptor->net->counters, accepted);
+        l->acceptor->on_accept(l->acceptor->ctx, fd, l->id);
+        return 1;
+    }
+    switch (errno) {
+    case EAGAIN:
+        return 0;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+        return -1;
+    case EBADF:
+    case EINVAL:
+    case ENOTSOCK:
+    case EOPNOTSUPP:
+        log_error_errno("accept");
+        return 0;
+    default: /* the client's own trouble (ECONNABORTED, EPROTO, …): on to the next */
+        return 1;
+    }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct listener *l = arg;
+    for (int i = 0; i < BATCH; i++) {
+        if (is_full(l->acceptor)) {
+            pause_accepting(l, "limits.connections is reached");
+            return;
+        }
+        int got = take_one(l);
+        if (got < 0)
+            pause_accepting(l, strerror(errno));
+        if (got <= 0)
+            return;
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    event_add(&((struct listener *)arg)->ev, NULL);
+}
+
+int acceptor_add(struct acceptor *a, int fd, uint32_t id, uint32_t slot, struct err *e)
+{
+    if (fd_nonblock(fd, e) != 0) {
+        close(fd);
+        return -1;
+    }
+    struct listener *l = NEW(struct listener);
+    *l = (struct listener){.id = id, .slot = slot, .fd = fd, .acceptor = a};
+    list_append(&a->listeners, &l->link);
+    event_assign(&l->ev, a->net->base, fd, EV_READ | EV_PERSIST, on_readable, l);
+    evtimer_assign(&l->retry, a->net->base, on_retry, l);
+    if (a->started && event_add(&l->ev, NULL) != 0) {
+        listener_free(l);
+        return err_set(e, "epoll refused listener %u", id);
+    }
+    return 0;
+}
+
+void acceptor_start(struct acceptor *a)
+{
+    a->started = true;
+    LIST_EACH(node, &a->listeners)
+        event_add(&container_of(node, struct listener, link)->ev, NULL);
+}
+
+static int drain(struct listener *l)
+{
+    l->accepted = 0;
+    while (take_one(l) > 0)
+        ;
+    int got = (int)l->accepted;
+    listener_free(l);
+    return got;
+}
+
+int acceptor_drain(struct acceptor *a, uint32_t id, uint32_t slot)
+{
+    LIST_EACH_SAFE(node, &a->listeners)
+    {
+        struct listener *l = container_of(node, struct listener, link);
+        if (l->id == id && l->slot == slot)
+            return drain(l);
+    }
+    return -1;
+}
+
+void acceptor_drain_all(struct acceptor *a)
+{
+    LIST_EACH_SAFE(node, &a->listeners)
+        drain(container_of(node, struct listener, link));
+}

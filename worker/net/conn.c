@@ -1,0 +1,506 @@
+#include "worker/net/conn.h"
+
+#include "common/clock.h"
+#include "common/fd.h"
+#include "common/mem.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define IOV_BATCH 64
+#define SPARE_MAX 32                 /* partial buffers kept for the next borrower */
+#define SPARE_CAP_MAX (64 * 1024)    /* larger ones go back to the system */
+#define DRAIN_READS_MAX 256          /* reads thrown away while waiting for the peer's FIN */
+
+int64_t net_now(struct net *n)
+{
+    if (n->turn_ms == 0)
+        n->turn_ms = clock_now_ms();
+    return n->turn_ms;
+}
+
+void net_end_turn(struct net *n)
+{
+    n->turn_ms = 0;
+}
+
+/* ---- vectors of connections ---- */
+
+static void vec_put(struct conn ***v, size_t *n, size_t *cap, struct conn *c)
+{
+    if (*n == *cap) {
+        *cap = *cap ? *cap * 2 : 64;
+        *v = mem_resize(*v, *cap * sizeof(**v));
+    }
+    (*v)[(*n)++] = c;
+}
+
+static void enlist(struct net *n, struct conn *c)
+{
+    c->index = (uint32_t)n->conns_n;
+    vec_put(&n->conns, &n->conns_n, &n->conns_cap, c);
+    COUNT_SET(n->counters, connections, n->conns_n);
+}
+
+static void delist(struct net *n, struct conn *c)
+{
+    struct conn *moved = n->conns[--n->conns_n];
+    n->conns[c->index] = moved;
+    moved->index = c->index;
+    COUNT_SET(n->counters, connections, n->conns_n);
+}
+
+/* ---- events ---- */
+
+static void on_event(evutil_socket_t fd, short what, void *arg);
+
+/* Brings libevent's interest in line with the flags. */
+static void watch(struct conn *c)
+{
+    bool dead = c->st.phase == CONN_DEAD;
+    bool read = !dead && conn_is_reading(c) && !(c->st.flags & CONN_HELD);
+    bool write = !dead && (c->st.flags & CONN_BLOCKED);
+    short want = (short)((read ? EV_READ : 0) | (write ? EV_WRITE : 0));
+    short have = (short)(event_initialized(&c->ev) ? event_get_events(&c->ev) & (EV_READ | EV_WRITE) : 0);
+    if (!event_pending(&c->ev, EV_READ | EV_WRITE, NULL))
+        have = 0;
+    if (want == have)
+        return;
+    int fd = conn_fd(c);
+    if (have)
+        event_del(&c->ev);
+    event_assign(&c->ev, c->net->base, fd, (short)(want | EV_PERSIST), on_event, c);
+    if (want && event_add(&c->ev, NULL) != 0)
+        conn_close(c, "epoll refused");
+}
+
+static void dirty(struct conn *c)
+{
+    if (c->st.flags & CONN_DIRTY)
+        return;
+    c->st.flags |= CONN_DIRTY;
+    struct turn *t = &c->net->turn;
+    vec_put(&t->dirty, &t->dirty_n, &t->dirty_cap, c);
+}
+
+static void read_some(struct conn *c)
+{
+    struct net *n = c->net;
+    ssize_t got = c->transport->read(c, n->inbox, INBOX_SIZE);
+    if (got == 0)
+        return;
+    if (got < 0) {
+        conn_close(c, errno ? strerror(errno) : "EOF");
+        return;
+    }
+    COUNT_ADD(n->counters, bytes_in, got);
+    c->st.seen_ms = net_now(n);
+    c->st.flags &= ~(uint32_t)CONN_PING_SENT;
+    if (c->st.phase == CONN_DRAINING) {
+        if (++c->st.frame_seen > DRAIN_READS_MAX)
+            conn_close(c, "keeps talking after the end");
+        return;
+    }
+    c->ops->bytes(c, n->inbox, (size_t)got);
+}
+
+static void write_some(struct conn *c);
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct conn *c = arg;
+    if (what & EV_WRITE) {
+        c->st.flags &= ~(uint32_t)CONN_BLOCKED;
+        dirty(c);
+    }
+    if ((what & EV_READ) && c->st.phase != CONN_DEAD)
+        read_some(c);
+}
+
+int conn_fd(const struct conn *c)
+{
+    return event_get_fd(&c->ev);
+}
+
+/* ---- birth ---- */
+
+static void read_peer(struct conn *c, int fd)
+{
+    struct sockaddr_storage ss;
+    socklen_t n = sizeof(ss);
+    if (getpeername(fd, (struct sockaddr *)&ss, &n) != 0)
+        return;
+    if (ss.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)&ss;
+        c->st.peer = a->sin6_addr;
+        c->st.peer_port = ntohs(a->sin6_port);
+    } else if (ss.ss_family == AF_INET) {
+        const struct sockaddr_in *a = (const struct sockaddr_in *)&ss;
+        c->st.peer.s6_addr[10] = c->st.peer.s6_addr[11] = 0xff;
+        memcpy(&c->st.peer.s6_addr[12], &a->sin_addr, 4);
+        c->st.peer_port = ntohs(a->sin_port);
+    }
+}
+
+struct conn *conn_new(struct net *n, int fd, const struct transport_ops *t,
+                      const struct conn_ops *ops, unsigned listener)
+{
+    struct conn *c = NEW(struct conn);
+    c->net = n;
+    c->ops = ops;
+    c->transport = t;
+    c->st.id = ++n->next_id;
+    c->st.listener = (uint16_t)listener;
+    c->st.opened_ms = c->st.seen_ms = net_now(n);
+    c->st.frame_opcode = 0xFF;
+    outq_init(&c->out);
+    wheel_entry_init(&c->timer);
+    read_peer(c, fd);
+    if (event_assign(&c->ev, n->base, fd, EV_READ | EV_PERSIST, on_event, c) != 0 ||
+        event_add(&c->ev, NULL) != 0) {
+        close(fd);
+        free(c);
+        return NULL;
+    }
+    enlist(n, c);
+    conn_due(c, c->st.opened_ms + n->handshake_timeout_ms);
+    return c;
+}
+
+/* ---- output ---- */
+
+static bool takes_output(const struct conn *c)
+{
+    return c->st.phase < CONN_DRAINING;
+}
+
+void conn_push(struct conn *c, struct frame *f)
+{
+    if (!takes_output(c)) {
+        frame_unref(f);
+        return;
+    }
+    outq_push(&c->out, f);
+    dirty(c);
+}
+
+void conn_reply(struct conn *c, unsigned opcode, struct str payload)
+{
+    if (!takes_output(c))
+        return;
+    outq_reply(&c->out, opcode, payload);
+    dirty(c);
+}
+
+void conn_raw(struct conn *c, struct str bytes)
+{
+    if (!takes_output(c))
+        return;
+    outq_raw(&c->out, bytes);
+    dirty(c);
+}
+
+static void unchoke(struct conn *c)
+{
+    if (!(c->st.flags & CONN_CHOKED) || c->out.bytes > c->choke_limit / 4)
+        return;
+    c->st.flags &= ~(uint32_t)CONN_CHOKED;
+    if (!(c->st.flags & CONN_PAUSED))
+        conn_resume(c);
+}
+
+/* Writes what is queued until it is gone or the socket takes no more. */
+static void write_some(struct conn *c)
+{
+    struct iovec iov[IOV_BATCH];
+    while (!outq_is_empty(&c->out)) {
+        int n = outq_gather(&c->out, iov, IOV_BATCH);
+        ssize_t sent = c->transport->write(c, iov, n);
+        if (sent < 0) {
+            conn_close(c, strerror(errno));
+            return;
+        }
+        COUNT(c->net->counters, writes);
+        if (sent == 0) {
+            c->st.flags |= CONN_BLOCKED;
+            break;
+        }
+        COUNT_ADD(c->net->counters, bytes_out, sent);
+        outq_written(&c->out, (size_t)sent);
+    }
+    unchoke(c);
+    if (outq_is_empty(&c->out) && c->st.phase == CONN_DRAINING && !(c->st.flags & CONN_FIN_SENT)) {
+        c->st.flags |= CONN_FIN_SENT;
+        c->transport->finish(c);
+    }
+}
+
+/* ---- reading, paused and resumed ---- */
+
+struct buf *conn_partial(struct conn *c)
+{
+    struct net *n = c->net;
+    if (!c->partial)
+        c->partial = n->spare_n ? n->spare[--n->spare_n] : NEW(struct buf);
+    return c->partial;
+}
+
+static void give_back(struct net *n, struct buf *b)
+{
+    if (b->cap > SPARE_CAP_MAX || n->spare_n == SPARE_MAX) {
+        buf_free(b);
+        free(b);
+        return;
+    }
+    buf_clear(b);
+    n->spare[n->spare_n++] = b;
+}
+
+void conn_give_back(struct conn *c, struct buf *b)
+{
+    give_back(c->net, b);
+}
+
+void conn_partial_done(struct conn *c)
+{
+    if (!c->partial)
+        return;
+    give_back(c->net, c->partial);
+    c->partial = NULL;
+}
+
+void conn_pause(struct conn *c)
+{
+    c->st.flags |= CONN_PAUSED;
+    watch(c);
+}
+
+void conn_choke(struct conn *c, size_t limit)
+{
+    if (c->out.bytes < limit / 2)
+        return;
+    c->choke_limit = (uint32_t)MIN(limit, UINT32_MAX);
+    c->st.flags |= CONN_CHOKED;
+    watch(c);
+}
+
+void conn_resume(struct conn *c)
+{
+    c->st.flags &= ~(uint32_t)CONN_PAUSED;
+    if (c->st.phase == CONN_DEAD || (c->st.flags & (CONN_RESUMED | CONN_CHOKED)))
+        return;
+    c->st.flags |= CONN_RESUMED;
+    struct turn *t = &c->net->turn;
+    vec_put(&t->resumed, &t->resumed_n, &t->resumed_cap, c);
+}
+
+void conn_hold(struct conn *c, const char *p, size_t n)
+{
+    if (n == 0)
+        return;
+    buf_put(conn_partial(c), p, n);
+    c->st.flags |= CONN_HELD;
+}
+
+static void feed_held(struct conn *c)
+{
+    struct buf *held = c->partial;
+    c->partial = NULL;
+    c->st.flags &= ~(uint32_t)CONN_HELD;
+    if (c->st.phase < CONN_DRAINING)
+        c->ops->bytes(c, held->p, held->n);
+    give_back(c->net, held);
+}
+
+void net_resume(struct net *n)
+{
+    struct turn *t = &n->turn;
+    size_t todo = t->resumed_n; /* those resumed meanwhile wait for the next turn */
+    for (size_t i = 0; i < todo; i++) {
+        struct conn *c = t->resumed[i];
+        c->st.flags &= ~(uint32_t)CONN_RESUMED;
+        if (c->st.phase == CONN_DEAD)
+            continue;
+        if (conn_is_reading(c) && (c->st.flags & CONN_HELD))
+            feed_held(c);
+        watch(c);
+    }
+    t->resumed_n -= todo;
+    memmove(t->resumed, t->resumed + todo, t->resumed_n * sizeof(*t->resumed));
+}
+
+/* ---- time ---- */
+
+void conn_due(struct conn *c, int64_t due_ms)
+{
+    if (c->st.phase == CONN_DEAD || due_ms == 0)
+        return;
+    if (c->timer.due_ms == 0 || due_ms < c->timer.due_ms)
+        wheel_set(&c->net->wheel, &c->timer, due_ms);
+}
+
+static void on_due(struct wheel_entry *e, int64_t now_ms)
+{
+    struct conn *c = container_of(e, struct conn, timer);
+    if (c->st.phase == CONN_DRAINING) {
+        int64_t end = c->st.closing_ms + c->net->close_timeout_ms;
+        if (now_ms >= end)
+            conn_close(c, "no FIN from the peer");
+        else
+            conn_due(c, end);
+        return;
+    }
+    conn_due(c, c->ops->due(c, now_ms));
+}
+
+/* ---- the end ---- */
+
+void conn_drain(struct conn *c)
+{
+    if (c->st.phase >= CONN_DRAINING)
+        return;
+    c->st.phase = CONN_DRAINING;
+    c->st.frame_seen = 0;
+    c->st.closing_ms = net_now(c->net);
+    c->st.flags &= ~(uint32_t)(CONN_PAUSED | CONN_CHOKED | CONN_HELD);
+    watch(c);
+    dirty(c);
+    conn_due(c, c->st.closing_ms + c->net->close_timeout_ms);
+}
+
+void conn_close(struct conn *c, const char *cause)
+{
+    if (c->st.phase == CONN_DEAD)
+        return;
+    c->st.phase = CONN_DEAD;
+    struct turn *t = &c->net->turn;
+    vec_put(&t->closing, &t->closing_n, &t->closing_cap, c);
+    wheel_set(&c->net->wheel, &c->timer, 0);
+    c->ops->gone(c, cause);
+    watch(c);
+}
+
+void net_flush(struct net *n)
+{
+    struct turn *t = &n->turn;
+    for (size_t i = 0; i < t->dirty_n; i++) {
+        struct conn *c = t->dirty[i];
+        c->st.flags &= ~(uint32_t)CONN_DIRTY;
+        if (c->st.phase == CONN_DEAD || (c->st.flags & CONN_BLOCKED))
+            continue;
+        write_some(c);
+        if (c->st.phase != CONN_DEAD)
+            watch(c);
+    }
+    t->dirty_n = 0;
+}
+
+static void bury(struct conn *c)
+{
+    int fd = conn_fd(c);
+    event_del(&c->ev);
+    c->transport->close(c);
+    close(fd);
+    outq_fini(&c->out);
+    conn_partial_done(c);
+    delist(c->net, c);
+    free(c);
+}
+
+void net_bury(struct net *n)
+{
+    struct turn *t = &n->turn;
+    if (t->closing_n == 0)
+        return;
+    /* A dead connection may still stand in the other lists. */
+    size_t kept = 0;
+    for (size_t i = 0; i < t->resumed_n; i++)
+        if (t->resumed[i]->st.phase != CONN_DEAD)
+            t->resumed[kept++] = t->resumed[i];
+    t->resumed_n = kept;
+    kept = 0;
+    for (size_t i = 0; i < t->dirty_n; i++)
+        if (t->dirty[i]->st.phase != CONN_DEAD)
+            t->dirty[kept++] = t->dirty[i];
+    t->dirty_n = kept;
+    for (size_t i = 0; i < t->closing_n; i++)
+        bury(t->closing[i]);
+    t->closing_n = 0;
+}
+
+bool net_owes(const struct net *n)
+{
+    return n->turn.dirty_n || n->turn.closing_n || n->turn.resumed_n;
+}
+
+int net_init(struct net *n, struct event_base *base, struct counters *counters, struct err *e)
+{
+    memset(n, 0, sizeof(*n));
+    if (event_get_struct_event_size() > sizeof(struct event))
+        return err_set(e, "this libevent's events are %zu bytes; built for %zu",
+                       event_get_struct_event_size(), sizeof(struct event));
+    n->base = base;
+    n->counters = counters;
+    n->inbox = mem_resize(NULL, INBOX_SIZE);
+    n->spare = mem_new(SPARE_MAX * sizeof(*n->spare));
+    n->handshake_timeout_ms = 10000;
+    n->ping_after_ms = 44000;
+    n->idle_timeout_ms = 60000;
+    n->close_timeout_ms = 5000;
+    if (wheel_init(&n->wheel, base, on_due, NULL, n, clock_now_ms()) != 0)
+        return err_set(e, "cannot set the wheel's timer");
+    return 0;
+}
+
+void net_fini(struct net *n)
+{
+    for (size_t i = 0; i < n->conns_n; i++)
+        conn_close(n->conns[i], "worker ends");
+    net_bury(n);
+    wheel_fini(&n->wheel);
+    while (n->spare_n) {
+        struct buf *b = n->spare[--n->spare_n];
+        buf_free(b);
+        free(b);
+    }
+    free(n->spare);
+    free(n->inbox);
+    free(n->conns);
+    free(n->turn.dirty);
+    free(n->turn.closing);
+    free(n->turn.resumed);
+}
+
+/* ---- words ---- */
+
+void conn_address(const struct conn *c, struct buf *out, bool with_port)
+{
+    static const struct in6_addr none;
+    char text[INET6_ADDRSTRLEN];
+    bool v4 = IN6_IS_ADDR_V4MAPPED(&c->st.peer);
+    if (memcmp(&c->st.peer, &none, sizeof(none)) == 0) {
+        buf_str(out, STR("unix"));
+        return;
+    }
+    if (v4)
+        inet_ntop(AF_INET, &c->st.peer.s6_addr[12], text, sizeof(text));
+    else
+        inet_ntop(AF_INET6, &c->st.peer, text, sizeof(text));
+    if (with_port)
+        buf_printf(out, v4 ? "%s:%u" : "[%s]:%u", text, c->st.peer_port);
+    else
+        buf_str(out, str_of(text));
+}
+
+const char *conn_esc(const struct conn *c)
+{
+    static struct buf ring[8];
+    static unsigned next;
+    struct buf *b = &ring[next++ % ARRAY_LEN(ring)];
+    buf_clear(b);
+    buf_printf(b, "id=%" PRIu64 " addr=", c->st.id);
+    conn_address(c, b, true);
+    return buf_cstr(b);
+}

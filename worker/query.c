@@ -1,0 +1,241 @@
+#include "worker/query.h"
+
+#include "common/json.h"
+#include "common/mem.h"
+
+#define ROWS_A_BREATH 500
+#define QUEUED_MAX (256 * 1024) /* bytes the channel may owe before more is added */
+
+struct filter {
+    struct json_object *json;
+    struct str user, room, endpoint, address, id;
+};
+
+/* A connection listing that goes on as the channel empties. */
+struct answer {
+    struct list link;
+    uint32_t id;
+    struct filter filter;
+    size_t cursor; /* connections below it are still to be looked at */
+    uint64_t rows, limit;
+};
+
+static int filter_read(struct filter *f, struct str text, struct err *e)
+{
+    memset(f, 0, sizeof(*f));
+    if (text.n == 0)
+        return 0;
+    f->json = json_read(text, e);
+    if (!f->json || !json_object_is_type(f->json, json_type_object)) {
+        json_object_put(f->json);
+        f->json = NULL;
+        return err_set(e, "the filter is not a JSON object");
+    }
+    f->user = json_get_str(f->json, "user");
+    f->room = json_get_str(f->json, "room");
+    f->endpoint = json_get_str(f->json, "endpoint");
+    f->address = json_get_str(f->json, "address");
+    f->id = json_get_str(f->json, "id");
+    return 0;
+}
+
+static bool filter_is_empty(const struct filter *f)
+{
+    return !f->user.p && !f->room.p && !f->endpoint.p && !f->address.p && !f->id.p;
+}
+
+static bool has_id(const struct conn *c, struct str id)
+{
+    char text[UUID_TEXT + 1];
+    if (!c->env)
+        return false;
+    uuid_text(&c->st.uuid, text);
+    return str_is(id, text);
+}
+
+static bool has_address(const struct conn *c, struct str address)
+{
+    struct buf b = {0};
+    conn_address(c, &b, false);
+    bool same = str_eq(buf_view(&b), address);
+    buf_free(&b);
+    return same;
+}
+
+static bool matches(const struct worker *w, const struct conn *c, const struct filter *f)
+{
+    if (c->st.phase == CONN_DEAD)
+        return false;
+    if (f->user.p && !str_eq(hub_user_of(c), f->user))
+        return false;
+    if (f->room.p && !hub_is_member(w->hub, c, f->room))
+        return false;
+    if (f->endpoint.p && (!c->env || !str_eq(endpoint_of(c)->set->c->path, f->endpoint)))
+        return false;
+    if (f->address.p && !has_address(c, f->address))
+        return false;
+    return !f->id.p || has_id(c, f->id);
+}
+
+static const char *phase_name(const struct conn *c)
+{
+    static const char *const names[] = {"opening", "open", "closing", "draining", "dead"};
+    return names[c->st.phase];
+}
+
+static void describe(struct worker *w, struct conn *c, struct buf *row)
+{
+    char id[UUID_TEXT + 1] = "";
+    int64_t now = net_now(&w->net);
+    if (c->env)
+        uuid_text(&c->st.uuid, id);
+    buf_printf(row, "{\"id\":\"%s\",\"slot\":%u,\"worker\":%u,\"address\":\"", id, w->slot, w->number);
+    conn_address(c, row, true);
+    buf_printf(row, "\",\"state\":\"%s\",\"age_ms\":%" PRId64 ",\"idle_ms\":%" PRId64 ",\"queued\":%u",
+               phase_name(c), now - c->st.opened_ms, now - c->st.seen_ms, c->out.bytes);
+    if (c->env) {
+        const struct endpoint *e = endpoint_of(c);
+        buf_str(row, STR(",\"endpoint\":"));
+        buf_json(row, e->set->c->path);
+        buf_printf(row, ",\"protocol\":\"%s\"", e->protocol->name);
+        if (e->protocol->describe && !(c->st.flags & CONN_REPORTED))
+            e->protocol->describe(c, row);
+    }
+    buf_char(row, '}');
+}
+
+static void end(struct worker *w, uint32_t id, uint32_t status, uint64_t count, const char *why)
+{
+    CHAN_SEND(&w->chan, END, struct msg_end, str_of(why), -1, .id = id, .status = status, .count = count);
+}
+
+static void answer_free(struct answer *a)
+{
+    list_unlink(&a->link);
+    json_object_put(a->filter.json);
+    free(a);
+}
+
+/* One helping; the answer is gone when it is complete. */
+static void go_on(struct worker *w, struct answer *a)
+{
+    struct buf row = {0};
+    unsigned sent = 0;
+    bool failed = false;
+    a->cursor = MIN(a->cursor, w->net.conns_n);
+    while (a->cursor > 0 && a->rows < a->limit && sent < ROWS_A_BREATH && !failed) {
+        struct conn *c = w->net.conns[--a->cursor];
+        if (!matches(w, c, &a->filter))
+            continue;
+        buf_clear(&row);
+        describe(w, c, &row);
+        failed = CHAN_SEND(&w->chan, ROW, struct msg_id, buf_view(&row), -1, .id = a->id) != 0;
+        sent++;
+        a->rows++;
+    }
+    buf_free(&row);
+    if (!failed && a->cursor > 0 && a->rows < a->limit)
+        return;
+    end(w, a->id, failed ? END_PARTIAL : END_OK, a->rows, failed ? "the control channel is full" : "");
+    answer_free(a);
+}
+
+bool query_owes(const struct worker *w)
+{
+    return !list_is_empty(&w->answers) && chan_queued(&w->chan) < QUEUED_MAX;
+}
+
+void query_go_on(struct worker *w)
+{
+    if (!query_owes(w))
+        return;
+    LIST_EACH_SAFE(node, &w->answers)
+        go_on(w, container_of(node, struct answer, link));
+}
+
+static void query_connections(struct worker *w, uint32_t id, uint32_t limit, struct str filter)
+{
+    struct err e = {0};
+    struct answer *a = NEW(struct answer);
+    list_init(&a->link);
+    if (filter_read(&a->filter, filter, &e) != 0) {
+        answer_free(a);
+        end(w, id, END_USAGE, 0, e.text);
+        return;
+    }
+    a->id = id;
+    a->cursor = w->net.conns_n;
+    a->limit = limit ? limit : UINT64_MAX;
+    list_append(&w->answers, &a->link);
+}
+
+struct names {
+    struct worker *w;
+    uint32_t id;
+    const char *what, *members;
+    uint64_t rows, limit;
+    struct buf row;
+    bool failed;
+};
+
+static void send_name(void *ctx, struct str name, size_t members)
+{
+    struct names *n = ctx;
+    if (n->failed || n->rows == n->limit)
+        return;
+    buf_clear(&n->row);
+    buf_printf(&n->row, "{\"%s\":", n->what);
+    buf_json(&n->row, name);
+    buf_printf(&n->row, ",\"%s\":%zu,\"slot\":%u}", n->members, members, n->w->slot);
+    n->failed = CHAN_SEND(&n->w->chan, ROW, struct msg_id, buf_view(&n->row), -1, .id = n->id) != 0;
+    n->rows++;
+}
+
+static void query_names(struct worker *w, uint32_t id, uint32_t limit, bool rooms)
+{
+    struct names n = {.w = w, .id = id, .limit = limit ? limit : UINT64_MAX};
+    n.what = rooms ? "room" : "user";
+    n.members = rooms ? "members" : "connections";
+    hub_each(w->hub, rooms ? HUB_ROOM : HUB_USER, send_name, &n);
+    buf_free(&n.row);
+    end(w, id, n.failed ? END_PARTIAL : END_OK, n.rows, n.failed ? "the control channel is full" : "");
+}
+
+void query_start(struct worker *w, uint32_t id, uint32_t what, uint32_t limit, struct str filter)
+{
+    switch (what) {
+    case QUERY_CONNECTIONS:
+        query_connections(w, id, limit, filter);
+        break;
+    case QUERY_ROOMS:
+    case QUERY_USERS:
+        query_names(w, id, limit, what == QUERY_ROOMS);
+        break;
+    default:
+        end(w, id, END_USAGE, 0, "a worker has no answer to this question");
+    }
+}
+
+int64_t query_kick(struct worker *w, struct str text, struct err *e)
+{
+    struct filter f;
+    int64_t n = 0;
+    if (filter_read(&f, text, e) != 0)
+        return -1;
+    for (size_t i = 0; i < w->net.conns_n && !filter_is_empty(&f); i++) {
+        struct conn *c = w->net.conns[i];
+        if (c->st.phase != CONN_OPEN || !matches(w, c, &f))
+            continue;
+        COUNT(w->counters, closed_kicked);
+        session_close(c, 4411, "Disconnected by an operator");
+        n++;
+    }
+    json_object_put(f.json);
+    return n;
+}
+
+void query_fini(struct worker *w)
+{
+    LIST_EACH_SAFE(node, &w->answers)
+        answer_free(container_of(node, struct answer, link));
+}
