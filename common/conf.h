@@ -64,6 +64,13 @@ struct conf_section {
 };
 extern const struct conf_section conf_main_section;
 
+/* The key of that name. NULL: e says that it is unknown, where it belongs or which one is near. */
+const struct conf_key *conf_find(const struct conf_section *s, struct str name, struct err *e);
+/* CONTENT keys have two siblings that say where the bytes are. */
+#define CONF_FILE_SUFFIX "_file"
+#define CONF_ENV_SUFFIX "_env"
+#define CONF_ELEMENT_MAX 1024 /* bytes of one element of a STRS */
+
 struct conf {
     struct conf_main main;  /* first: section pointers are offsets into this */
     uint32_t generation;    /* 1 at boot, +1 with each reload that went live */
@@ -76,22 +83,29 @@ struct conf *conf_new(void); /* all defaults; refs 1; no list rows */
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf *c);
 
-/* Sets one leaf by path: "redis.url", "endpoints[2].auth.method", "endpoints[0].rooms.join[1]" (the next index appends).
- * A list row comes into being when its first key is set, in order. line 0: not from a file. Errors say what is wrong, without
- * the file and line (the caller knows them), and name the nearest known key for an unknown one. */
+/* Sets one leaf by path: "redis.url", "endpoints[2].auth.method", "endpoints[0].rooms.join[1]" ([0] replaces what was there,
+ * the next index appends; without an index the text is the whole list: elements separated by commas, `\` before a comma or
+ * blank that belongs to an element). A list row comes into being when its first key is set, in order. line 0: not from a file.
+ * Errors are `path: what` (the caller knows file and line), name the nearest known key for an unknown one, never show a
+ * secret, and change nothing. */
 int conf_set(struct conf *c, const char *path, struct str text, int line, struct err *e) NODISCARD;
+/* The same for a CONTENT key whose bytes came from elsewhere: source "file:/path" or "env:NAME". */
+int conf_set_content(struct conf *c, const char *path, struct str bytes, const char *source, int line, struct err *e) NODISCARD;
+/* The line a key, block or row was first set in, 0 for none or unknown; whether it was set at all. */
+int conf_line(const struct conf *c, const char *path);
+bool conf_is_given(const struct conf *c, const char *path);
 /* The rules that need more than one key (endpoint without path, duplicate paths, jwt without key or algorithms, hook method
  * without hook URL, URL syntax, ping_after < idle_timeout, …). *line: the line to blame, 0 if none. Fills what is derived:
- * an absent listener list becomes 127.0.0.1:8000. */
+ * an absent listener list becomes 127.0.0.1:8000. Errors are `path: what`. */
 int conf_check(struct conf *c, int *line, struct err *e) NODISCARD;
 
 /* One leaf after the other, in table order: path, key, the value as text (secrets as they are: mask before showing), and the
  * line it came from (0: default). */
 typedef void (*conf_leaf_fn)(void *ctx, const char *path, const struct conf_key *key, struct str text, int line);
 void conf_walk(const struct conf *c, conf_leaf_fn fn, void *ctx);
-/* Calls fn for every leaf that differs, with the new text (row added or removed: its leaves). */
+/* Calls fn for every leaf that differs, with the new text and line (a row added: all its leaves; removed: all, text p NULL). */
 void conf_diff(const struct conf *old, const struct conf *new, conf_leaf_fn fn, void *ctx);
-/* "url|a|b" choice text of an ENUM key's value. */
+/* The text of an ENUM key's value: one of its choices. */
 struct str conf_choice(const struct conf_key *key, int value);
 
 /* For the memfd between supervisor and workers: everything, contents included. */
