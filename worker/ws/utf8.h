@@ -15,4 +15,12 @@ static inline bool utf8_ok(const void *p, size_t n)
     return utf8_feed(UTF8_START, p, n) == UTF8_START;
 }
 
+/* One way to count the ASCII bytes a text begins with; all do the same. utf8_ways: those this machine can go, best first;
+ * the first is in use. For tests. */
+struct utf8_way {
+    const char *name;
+    size_t (*ascii)(const uint8_t *p, size_t n);
+};
+size_t utf8_ways(const struct utf8_way **out);
+
 #endif

@@ -35,6 +35,13 @@ const char *wire_fault(enum wire_verdict v); /* a sentence for the Close reason,
 /* XORs n bytes in place; offset: how many bytes of the frame's payload came before (mod 4 counts). Vectorised. */
 void wire_unmask(void *p, size_t n, const uint8_t mask[4], uint64_t offset);
 
+/* One way to unmask; all do the same. wire_ways: those this machine can go, best first; the first is in use. For tests. */
+struct wire_way {
+    const char *name;
+    void (*unmask)(uint8_t *p, size_t n, uint32_t mask); /* mask: four bytes as in memory, the first for *p */
+};
+size_t wire_ways(const struct wire_way **out);
+
 /* §7.4: may a peer send this code in a Close frame? (1000–1003, 1007–1014, 3000–4999) */
 bool wire_close_code_ok(unsigned code);
 
