@@ -1,5 +1,7 @@
-#include "common/base.h"
-int main(void)
+/* helioctl: the landlord's counter: asks a running broker and tells it what to do. */
+#include "supervisor/ctl/ctl.h"
+
+int main(int argc, char **argv)
 {
-    return 0;
+    return ctl_run(argc, argv, stdout, stderr);
 }

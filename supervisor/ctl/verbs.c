@@ -1,0 +1,220 @@
+#include "supervisor/ctl/verbs.h"
+
+#include "common/fd.h"
+#include "common/log.h"
+#include "common/scan.h"
+#include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/show.h"
+
+#include <unistd.h>
+
+#define SLOT_MAX 255
+
+/* Conditions by their word on the command line and their name in the filter. */
+static const struct {
+    const char *word, *member;
+} conditions[] = {
+    {"user", "user"},       {"room", "room"}, {"endpoint", "endpoint"},
+    {"address", "address"}, {"client", "id"},
+};
+
+static void put_filter(struct buf *b, const struct args *args)
+{
+    buf_char(b, '{');
+    for (size_t i = 0; i < ARRAY_LEN(conditions); i++) {
+        const char *value = args_get(args, conditions[i].word);
+        if (!value)
+            continue;
+        buf_printf(b, "%s\"%s\":", b->n > 1 ? "," : "", conditions[i].member);
+        buf_json(b, str_of(value));
+    }
+    buf_char(b, '}');
+}
+
+/* What travels must be JSON and fit a message. */
+static int check_tail(struct buf *tail, struct err *e)
+{
+    if (tail->n > MSG_TAIL_MAX)
+        return err_set(e, "too long: %zu bytes, at most %d fit", tail->n, MSG_TAIL_MAX);
+    if (scan_text(buf_view(tail), NULL, 0) == SCAN_BAD)
+        return err_set(e, "not valid UTF-8");
+    return 0;
+}
+
+static void ignore_row(void *ctx UNUSED, struct str row UNUSED) {}
+
+/* A command that is answered by its END alone. */
+static int order(struct ctl *ctl, const struct command *cmd, void *fixed, struct str tail)
+{
+    struct err e = {0};
+    uint64_t count = 0;
+    enum msg_status status =
+        ctl_ask(ctl, cmd->message, fixed, tail, ignore_row, NULL, &count, &e);
+
+    if (status != END_OK)
+        return ctl_fail(ctl, status, "%s", e.text);
+    show_done(cmd->show, ctl->out, ctl->opt.json, count);
+    return END_OK;
+}
+
+static int ask_rows(struct ctl *ctl, const struct command *cmd, struct str filter,
+                    uint64_t limit)
+{
+    struct err e = {0};
+    struct shown s;
+    uint64_t count = 0;
+    /* A sum over workers is right only when each of them tells all. */
+    bool cut_there = cmd->show->form != SHOW_TALLY;
+    struct msg_query q = {.what = cmd->show->what,
+                          .limit = cut_there ? (uint32_t)limit : 0};
+
+    show_init(&s, cmd->show, ctl->out, ctl->opt.json, limit);
+    enum msg_status status =
+        ctl_ask(ctl, cmd->message, &q, filter, show_row, &s, &count, &e);
+    if (status == END_OK || status == END_PARTIAL)
+        show_finish(&s);
+    show_fini(&s);
+    return status == END_OK ? END_OK : ctl_fail(ctl, status, "%s", e.text);
+}
+
+VERB(rows)
+{
+    const char *text = args_get(args, "limit");
+    struct buf filter = {0};
+    struct err e = {0};
+    uint64_t limit = 0;
+    int status;
+
+    put_filter(&filter, args);
+    if (text && (!str_to_u64(str_of(text), UINT32_MAX, &limit) || limit == 0))
+        status =
+            ctl_fail(ctl, END_USAGE, "limit wants a whole number from 1 to %u, not %s",
+                     UINT32_MAX, log_esc(str_of(text)));
+    else if (check_tail(&filter, &e) < 0)
+        status = ctl_fail(ctl, END_USAGE, "the conditions are %s", e.text);
+    else
+        status = ask_rows(ctl, cmd, buf_view(&filter), limit);
+    buf_free(&filter);
+    return status;
+}
+
+/* DATA as it stands, or all of standard input for "-". */
+static int read_data(const char *arg, struct buf *data, struct err *e)
+{
+    if (!str_is(str_of(arg), "-")) {
+        buf_str(data, str_of(arg));
+        return 0;
+    }
+    while (data->n <= MSG_TAIL_MAX) {
+        ssize_t n = read(STDIN_FILENO, buf_reserve(data, 65536), 65536);
+        if (n < 0 && errno != EINTR)
+            return err_errno(e, "cannot read standard input");
+        if (n == 0)
+            return 0;
+        data->n += (size_t)MAX(n, 0);
+    }
+    return err_set(e, "DATA is longer than %d bytes", MSG_TAIL_MAX);
+}
+
+static int put_data(struct buf *b, const char *arg, struct err *e)
+{
+    struct buf data = {0};
+    int rc = arg ? read_data(arg, &data, e) : 0;
+
+    if (rc == 0 && arg && scan_text(buf_view(&data), NULL, 0) == SCAN_BAD) {
+        rc = err_set(e, "DATA is not JSON: %s (a text needs quotes, as in '\"hello\"')",
+                     log_esc(buf_view(&data)));
+    } else if (rc == 0 && arg) {
+        buf_printf(b, ",\"data\":");
+        buf_str(b, buf_view(&data));
+    }
+    buf_free(&data);
+    return rc;
+}
+
+/* {"to":{"room":…}|{"user":…}|{"client":…}|{"broadcast":true},"event":…,"data":…} */
+static int put_message(struct buf *b, const struct args *args, struct err *e)
+{
+    static const char *const kinds[] = {"room", "user", "client"};
+
+    buf_printf(b, "{\"to\":{");
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        const char *target = args_get(args, kinds[i]);
+        if (!target)
+            continue;
+        buf_printf(b, "\"%s\":", kinds[i]);
+        buf_json(b, str_of(target));
+    }
+    if (args_get(args, "all"))
+        buf_printf(b, "\"broadcast\":true");
+    buf_printf(b, "},\"event\":");
+    buf_json(b, str_of(args_get(args, "EVENT")));
+    if (put_data(b, args_get(args, "DATA"), e) < 0)
+        return -1;
+    buf_char(b, '}');
+    return check_tail(b, e) < 0 ? err_add(e, "the message is") : 0;
+}
+
+VERB(send)
+{
+    struct buf tail = {0};
+    struct err e = {0};
+    int status;
+
+    if (put_message(&tail, args, &e) < 0)
+        status = ctl_fail(ctl, END_USAGE, "%s", e.text);
+    else
+        status = order(ctl, cmd, &(struct msg_id){0}, buf_view(&tail));
+    buf_free(&tail);
+    return status;
+}
+
+VERB(kick)
+{
+    struct buf filter = {0};
+    struct err e = {0};
+    int status;
+
+    put_filter(&filter, args);
+    if (check_tail(&filter, &e) < 0)
+        status = ctl_fail(ctl, END_USAGE, "the conditions are %s", e.text);
+    else
+        status = order(ctl, cmd, &(struct msg_id){0}, buf_view(&filter));
+    buf_free(&filter);
+    return status;
+}
+
+VERB(plain)
+{
+    (void)args;
+    return order(ctl, cmd, &(struct msg_id){0}, STR_NONE);
+}
+
+VERB(drain)
+{
+    const char *text = args_get(args, "SLOT");
+    uint64_t slot;
+
+    if (!str_to_u64(str_of(text), SLOT_MAX, &slot))
+        return ctl_fail(ctl, END_USAGE, "SLOT is a number from 0 to %d, not %s", SLOT_MAX,
+                        log_esc(str_of(text)));
+    return order(ctl, cmd, &(struct msg_slot){.slot = (uint32_t)slot}, STR_NONE);
+}
+
+VERB(stop)
+{
+    bool now = args_get(args, "now") != NULL;
+
+    return order(ctl, cmd, &(struct msg_flag_id){.on = now}, STR_NONE);
+}
+
+VERB(level)
+{
+    for (size_t i = 0; i < args->n; i++) {
+        enum log_level level;
+        if (log_level_parse(args->v[i].key, &level))
+            return order(ctl, cmd, &(struct msg_level){.level = level}, STR_NONE);
+    }
+    BUG_ON(true); /* the pattern lists the levels */
+    return END_USAGE;
+}
