@@ -167,6 +167,16 @@ void chan_on_drained(struct chan *c, void (*fn)(void *ctx))
     c->drained = fn;
 }
 
+void chan_pause(struct chan *c, bool pause)
+{
+    if (!c->base)
+        return;
+    if (pause)
+        event_del(&c->rd);
+    else
+        event_add(&c->rd, NULL);
+}
+
 void chan_end(struct chan *c)
 {
     if (!c->base || c->ending)
@@ -312,7 +322,8 @@ static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     struct chan *c = arg;
     bool left = false;
     c->left = &left;
-    for (int i = 0; i < CHAN_BUDGET && !left; i++) {
+    for (int i = 0; i < CHAN_BUDGET && !left && event_pending(&c->rd, EV_READ, NULL);
+         i++) {
         struct arrival a;
         int rc = receive(c, &a);
         if (rc == 0)

@@ -38,6 +38,8 @@ int chan_send(struct chan *c, enum msg_type type, const void *fixed, struct str 
 size_t chan_queued(const struct chan *c);
 /* Called whenever the queue has become empty again (paging of long answers); NULL to stop. */
 void chan_on_drained(struct chan *c, void (*fn)(void *ctx));
+/* Takes no messages (nor the news that the peer has gone) until it is lifted again. */
+void chan_pause(struct chan *c, bool pause);
 /* Closes after what is queued, then calls `gone` ("ended"), never from within chan_end itself; what still arrives is ignored. */
 void chan_end(struct chan *c);
 /* Now; `gone` is not called. Safe to call twice, on a zeroed struct and inside a handler, which may free the struct after it. */
