@@ -130,7 +130,8 @@ static bool to_endpoint(struct conn *c, const struct request *r, const struct ro
     upgrade_answer(r, &out);
     conn_raw(c, buf_view(&out));
     buf_free(&out);
-    session_start(c, route->env);
+    struct session_opening how = {r->path, r->query, request_field(r, "Origin")};
+    session_start(c, route->env, &how);
     return true;
 }
 

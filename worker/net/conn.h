@@ -42,6 +42,7 @@ enum conn_flags {
     CONN_SHUTDOWN = 512,  /* told 1001 */
     CONN_CHOKED = 1024,   /* reads nothing until its own output has gone out: conn_choke */
     CONN_RESUMED = 4096,  /* in turn.resumed */
+    CONN_MUTED = 8192,    /* reachable in the hub, but not to be sent anything yet */
 };
 
 /* Plain data, no pointers: travels in a hand-off (HOUSE §10). */

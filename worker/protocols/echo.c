@@ -1,9 +1,10 @@
 /* echo: every message comes back as it was, text as text, binary as binary. For conformance and load tests. */
 #include "worker/protocols/endpoint.h"
 
-static void on_opened(struct conn *c)
+static void on_opened(struct conn *c, const struct session_opening *how)
 {
     (void)c;
+    (void)how;
 }
 
 static void on_message(struct conn *c, bool is_text, struct str message)

@@ -384,7 +384,7 @@ static int64_t on_due(struct conn *c, int64_t now_ms)
 
 const struct conn_ops session_conn_ops = {.bytes = on_bytes, .gone = on_gone, .due = on_due};
 
-void session_start(struct conn *c, struct session_env *env)
+void session_start(struct conn *c, struct session_env *env, const struct session_opening *how)
 {
     c->env = env;
     env->connections++;
@@ -396,7 +396,7 @@ void session_start(struct conn *c, struct session_env *env)
     COUNT_SET(c->net->counters, websockets, c->net->counters->websockets + 1);
     wheel_set(&c->net->wheel, &c->timer, 0);
     conn_due(c, c->st.opened_ms + c->net->ping_after_ms);
-    env->ops->opened(c);
+    env->ops->opened(c, how);
 }
 
 /* ---- messages out ---- */
@@ -422,7 +422,7 @@ void session_reply_binary(struct conn *c, struct str payload)
 /* PROTOCOL A12, outbound limit: checked before a push. */
 static bool has_room(struct conn *c, size_t more)
 {
-    if (c->st.phase != CONN_OPEN)
+    if (c->st.phase != CONN_OPEN || (c->st.flags & CONN_MUTED))
         return false;
     if (outq_is_empty(&c->out) || c->out.bytes + more <= c->env->backpressure)
         return true;

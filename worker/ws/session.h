@@ -7,9 +7,15 @@
 #include "worker/net/conn.h"
 #include "worker/ws/wire.h"
 
+/* What of the opening handshake an endpoint may want; views into the request head. */
+struct session_opening {
+    struct str path, query;
+    struct str origin; /* p NULL: none */
+};
+
 /* What an endpoint is asked. Everything may call session_close, conn_pause, session_send within. */
 struct session_ops {
-    void (*opened)(struct conn *c);
+    void (*opened)(struct conn *c, const struct session_opening *how);
     /* A whole message; text is valid UTF-8. The view dies when the call returns. */
     void (*message)(struct conn *c, bool is_text, struct str message);
     /* The end, exactly once for each opened one. code: the close code that counts (the peer's when it closed, ours when we did,
@@ -28,13 +34,13 @@ struct session_env {
 };
 
 /* After the 101 was queued: phase OPEN, ops->opened. Bytes behind the request go to session_conn_ops.bytes. */
-void session_start(struct conn *c, struct session_env *env);
+void session_start(struct conn *c, struct session_env *env, const struct session_opening *how);
 extern const struct conn_ops session_conn_ops;
 
 /* Answers to what this client itself sent: never over a limit, because reading stops while its answers are not taken. */
 void session_reply_text(struct conn *c, struct str payload);
 void session_reply_binary(struct conn *c, struct str payload);
-/* Pushes: above backpressure the connection is closed 1008 `Slow consumer` (an empty queue takes one of any size). */
+/* Pushes: not to a connection that is CONN_MUTED; above backpressure the connection is closed 1008 `Slow consumer` (an empty queue takes one of any size). */
 void session_send_text(struct conn *c, struct str payload);
 /* A shared frame: one reference is taken; the caller keeps its own. */
 void session_send_frame(struct conn *c, struct frame *f);

@@ -1,0 +1,261 @@
+#include "worker/protocols/events.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "worker/protocols/events_client.h"
+#include "worker/ws/utf8.h"
+
+#define ROOM "events"
+
+/* ---- words to the client ---- */
+
+void events_seal(struct conn *c, struct str json)
+{
+    struct buf sealed = {0};
+    struct err e = {0};
+    if (seal_message(events_of(c)->seal, json, &sealed, &e) == 0)
+        session_send_text(c, buf_view(&sealed));
+    else
+        session_close(c, 1011, "Encryption failed"); /* never in clear */
+    buf_free(&sealed);
+}
+
+void events_reply(struct conn *c, struct str json)
+{
+    struct buf sealed = {0};
+    struct err e = {0};
+    if (!(c->st.flags & CONN_ENCRYPTED))
+        session_reply_text(c, json);
+    else if (seal_message(events_of(c)->seal, json, &sealed, &e) == 0)
+        session_reply_text(c, buf_view(&sealed));
+    else
+        session_close(c, 1011, "Encryption failed");
+    buf_free(&sealed);
+}
+
+void events_error(struct conn *c, const char *message)
+{
+    struct buf b = {0};
+    buf_str(&b, STR("{\"event\":\"error\",\"data\":{\"message\":"));
+    buf_json(&b, str_of(message));
+    buf_str(&b, STR("}}"));
+    events_reply(c, buf_view(&b));
+    buf_free(&b);
+}
+
+void events_ack(struct conn *c, struct str id_json, bool ok, struct str rooms, const char *message)
+{
+    struct buf b = {0};
+    if (!events_conf(c)->acknowledge || !id_json.p)
+        return;
+    buf_str(&b, STR("{\"event\":\"ack\",\"data\":{\"id\":"));
+    buf_str(&b, id_json);
+    buf_printf(&b, ",\"ok\":%s", ok ? "true" : "false");
+    if (rooms.p) {
+        buf_str(&b, STR(",\"rooms\":"));
+        buf_str(&b, rooms);
+    }
+    if (message) {
+        buf_str(&b, STR(",\"message\":"));
+        buf_json(&b, str_of(message));
+    }
+    buf_str(&b, STR("}}"));
+    events_reply(c, buf_view(&b));
+    buf_free(&b);
+}
+
+/* ---- the one thing under way ---- */
+
+struct events_pending *events_pending_new(struct conn *c)
+{
+    struct events_client *k = events_of(c);
+    BUG_ON(k->pending != NULL);
+    k->pending = NEW(struct events_pending);
+    k->pending->c = c;
+    k->pending->set = settings_ref(endpoint_of(c)->set);
+    return k->pending;
+}
+
+void events_pending_end(struct conn *c)
+{
+    struct events_pending *p = events_of(c)->pending;
+    if (!p)
+        return;
+    events_of(c)->pending = NULL;
+    if (p->call)
+        webhook_cancel(p->call);
+    if (p->waits)
+        hub_await_cancel(&p->wait);
+    buf_free(&p->text);
+    buf_free(&p->user);
+    buf_free(&p->rooms);
+    buf_free(&p->server_key);
+    buf_free(&p->salt);
+    buf_free(&p->ack_id);
+    buf_free(&p->joined);
+    free(p->metadata);
+    settings_unref(p->set);
+    free(p);
+}
+
+/* ---- who ---- */
+
+struct str events_user(const struct conn *c)
+{
+    struct str user = hub_user_of(c);
+    return !user.p && events_of(c)->empty_user ? STR("") : user;
+}
+
+void events_id(const struct conn *c, char out[UUID_TEXT + 1])
+{
+    uuid_text(&c->st.uuid, out);
+}
+
+/* ---- messages ---- */
+
+/* PROTOCOL A2, rows 1 to 3, as A12 has them. */
+static bool take_apart(struct str text, struct events_message *m)
+{
+    struct scan_member wanted[] = {{.name = "event"}, {.name = "data"}, {.name = "id"}};
+    if (scan_text(text, wanted, ARRAY_LEN(wanted)) != SCAN_OBJECT)
+        return false;
+    m->event = wanted[0].value;
+    m->data = wanted[1].value;
+    m->id = wanted[2].value;
+    return m->event.type == SCAN_STRING && m->event.raw.n > 2;
+}
+
+static void on_heartbeat(struct conn *c, const struct events_message *m)
+{
+    if (events_of(c)->state == EVENTS_AUTHENTICATED && m->id.type != SCAN_BAD)
+        events_ack(c, m->id.raw, true, STR_NONE, NULL);
+}
+
+static void on_authenticate(struct conn *c, const struct events_message *m)
+{
+    if (events_of(c)->state == EVENTS_UNAUTHORIZED)
+        events_authenticate(c, m);
+    else
+        events_error(c, "Already authenticated");
+}
+
+static const struct {
+    const char *event;
+    void (*handle)(struct conn *, const struct events_message *);
+    bool any_state;
+} reserved[] = {
+    {"heartbeat", on_heartbeat, true},
+    {"authenticate", on_authenticate, true},
+    {"join", events_join, false},
+    {"leave", events_leave, false},
+};
+
+static void dispatch(struct conn *c, const struct events_message *m)
+{
+    bool authenticated = events_of(c)->state == EVENTS_AUTHENTICATED;
+    for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
+        if ((authenticated || reserved[i].any_state) &&
+            scan_string_is(&m->event, reserved[i].event)) {
+            reserved[i].handle(c, m);
+            return;
+        }
+    }
+    if (!authenticated)
+        events_error(c, "Not authenticated");
+    else if (events_conf(c)->rooms.publish.n && scan_string_is(&m->event, "publish"))
+        events_publish(c, m);
+    else
+        events_custom(c, m);
+}
+
+static void on_message(struct conn *c, bool is_text, struct str text)
+{
+    struct events_message m;
+    if ((is_text || utf8_ok(text.p, text.n)) && take_apart(text, &m)) {
+        dispatch(c, &m);
+        return;
+    }
+    COUNT(c->net->counters, events_invalid);
+    events_error(c, "Invalid message format");
+}
+
+/* ---- time: PROTOCOL A4 ---- */
+
+/* The first sweep of the worker's clock at which the silence since `since_ms` is longer than the timeout. */
+static int64_t sweep_after(const struct conn *c, int64_t since_ms)
+{
+    const struct conf_endpoint *conf = events_conf(c);
+    int64_t start = endpoint_of(c)->services->started_ms;
+    int64_t passed = since_ms + conf->heartbeat_timeout - start;
+    return start + (passed / conf->heartbeat_interval + 1) * conf->heartbeat_interval;
+}
+
+static int64_t due_authenticated(struct conn *c, int64_t now_ms)
+{
+    if (!conn_is_reading(c))
+        c->st.message_ms = now_ms; /* it may have spoken; we are not listening */
+    int64_t sweep = sweep_after(c, c->st.message_ms);
+    if (now_ms < sweep)
+        return sweep;
+    COUNT(c->net->counters, heartbeat_timeouts);
+    session_close(c, 4002, "Heartbeat timeout");
+    return 0;
+}
+
+static int64_t on_due(struct conn *c, int64_t now_ms)
+{
+    struct events_client *k = events_of(c);
+    if (k->state == EVENTS_AUTHENTICATED)
+        return due_authenticated(c, now_ms);
+    int64_t limit = events_conf(c)->auth_timeout;
+    int64_t end = k->state == EVENTS_UNAUTHORIZED ? c->st.opened_ms + limit : k->phase_ms + 3 * limit;
+    if (now_ms < end)
+        return end;
+    COUNT(c->net->counters, auth_timeouts);
+    events_pending_end(c);
+    session_close(c, 4001, "Authentication timeout");
+    return 0;
+}
+
+/* ---- birth and end ---- */
+
+static void on_opened(struct conn *c, const struct session_opening *how)
+{
+    struct events_client *k = NEW(struct events_client);
+    c->proto = k;
+    if (how->origin.p && events_conf(c)->hooks.authenticate.n)
+        k->origin = str_dup(how->origin);
+    conn_due(c, c->st.opened_ms + events_conf(c)->auth_timeout);
+}
+
+static void on_closed(struct conn *c, unsigned code, const char *cause)
+{
+    struct events_client *k = events_of(c);
+    session_log_end(c, events_user(c), code, cause);
+    if (k->state == EVENTS_AUTHENTICATED)
+        events_tell_disconnected(c, code, cause);
+    events_pending_end(c);
+    hub_forget(endpoint_of(c)->services->hub, c);
+    seal_free(k->seal);
+    free(k->metadata);
+    free(k->origin);
+    free(k);
+    c->proto = NULL;
+}
+
+static void describe(struct conn *c, struct buf *json)
+{
+    static const char *const names[] = {"unauthorized", "authenticating", "authenticated"};
+    struct str user = events_user(c);
+    buf_printf(json, ",\"auth\":\"%s\",\"rooms\":%zu", names[events_of(c)->state], hub_room_count(c));
+    if (user.p) {
+        buf_str(json, STR(",\"user\":"));
+        buf_json(json, user);
+    }
+}
+
+const struct protocol protocol_events = {
+    .name = "events",
+    .session = {.opened = on_opened, .message = on_message, .closed = on_closed, .due = on_due},
+    .describe = describe,
+};

@@ -1,0 +1,243 @@
+/* events_hooks: the bodies the back end gets and what its answers do (PROTOCOL A10). */
+#include "worker/protocols/events_client.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+
+#define ROOM "events"
+#define SENDS_MAX 1000 /* of one answer */
+
+static struct services *services_of(const struct conn *c)
+{
+    return endpoint_of(c)->services;
+}
+
+void events_hook_body(const struct conn *c, const char *hook, struct buf *out)
+{
+    char id[UUID_TEXT + 1];
+    struct str user = events_user(c);
+    events_id(c, id);
+    buf_printf(out, "{\"hook\":\"%s\",\"clientId\":\"%s\"", hook, id);
+    if (user.p) {
+        buf_str(out, STR(",\"userId\":"));
+        buf_json(out, user);
+    }
+}
+
+static void put_metadata(const struct conn *c, struct buf *out)
+{
+    const char *metadata = events_of(c)->metadata;
+    if (!metadata)
+        return;
+    buf_str(out, STR(",\"metadata\":"));
+    buf_str(out, str_of(metadata));
+}
+
+bool events_hook_ask(struct events_pending *p, struct str url, struct str body, webhook_fn fn)
+{
+    struct conn *c = p->c;
+    p->call = webhook_post(services_of(c)->webhooks, &p->set->c->hooks, url, body, c, fn, p);
+    if (p->call)
+        return true;
+    events_pending_end(c);
+    session_close(c, 4503, "Overloaded, try later");
+    return false;
+}
+
+/* ---- what the back end wants sent ---- */
+
+/* Reads {"to":{…},"event","data"?,"exclude"?}. scratch holds the target. NULL, or what is wrong. */
+static const char *read_send(struct str object, struct hub_event *ev, struct buf *scratch)
+{
+    static const struct {
+        const char *name;
+        enum hub_kind kind;
+    } kinds[] = {{"client", HUB_CLIENT}, {"user", HUB_USER}, {"room", HUB_ROOM}};
+    struct scan_member wanted[] = {{.name = "to"}, {.name = "event"}, {.name = "data"}, {.name = "exclude"}};
+    struct scan_member to[] = {{.name = "client"}, {.name = "user"}, {.name = "room"}, {.name = "broadcast"}};
+    int found = 0;
+    memset(ev, 0, sizeof(*ev));
+    scan_object(object, wanted, ARRAY_LEN(wanted));
+    if (wanted[0].value.type != SCAN_OBJECT)
+        return "`to` is not an object";
+    if (wanted[1].value.type != SCAN_STRING || wanted[1].value.raw.n <= 2)
+        return "`event` is not a text";
+    scan_object(wanted[0].value.raw, to, ARRAY_LEN(to));
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (to[i].value.type != SCAN_STRING)
+            continue;
+        ev->kind = kinds[i].kind;
+        ev->target = scan_string(&to[i].value, scratch);
+        found++;
+    }
+    if (to[3].value.type == SCAN_TRUE) {
+        ev->kind = HUB_BROADCAST;
+        found++;
+    }
+    if (found != 1 || (ev->kind != HUB_BROADCAST && ev->target.n == 0))
+        return "`to` must name one of client, user, room, broadcast:true";
+    ev->event_json = wanted[1].value.raw;
+    ev->data_json = wanted[2].value.raw;
+    ev->exclude_json = wanted[3].value.raw;
+    return NULL;
+}
+
+static void carry_out(struct hub *hub, struct str send)
+{
+    struct scan_value v;
+    struct buf scratch = {0};
+    size_t pos = 0;
+    unsigned n = 0;
+    while (n++ < SENDS_MAX && scan_next(send, &pos, &v)) {
+        struct hub_event ev;
+        buf_clear(&scratch);
+        const char *why = v.type == SCAN_OBJECT ? read_send(v.raw, &ev, &scratch) : "not an object";
+        if (why)
+            log_warn("message hook: send[%u]: %s", n - 1, why);
+        else
+            hub_publish(hub, &ev);
+    }
+    buf_free(&scratch);
+}
+
+int events_publish_request(struct hub *hub, struct str json, bus_ack_fn fn, void *ctx, struct err *e)
+{
+    struct hub_event ev;
+    struct buf scratch = {0};
+    if (scan_text(json, NULL, 0) != SCAN_OBJECT)
+        return err_set(e, "the message is not a JSON object");
+    const char *why = read_send(scan_value_of(json).raw, &ev, &scratch);
+    if (!why)
+        hub_publish_acked(hub, &ev, fn, ctx);
+    buf_free(&scratch);
+    return why ? err_set(e, "%s", why) : 0;
+}
+
+/* ---- custom events ---- */
+
+static void on_message_answer(void *ctx, int status, struct str body, const char *why)
+{
+    struct events_pending *p = ctx;
+    struct conn *c = p->c;
+    struct scan_member wanted[] = {{.name = "send"}};
+    p->call = NULL;
+    bool ok = status >= 200 && status < 300;
+    if (ok && body.n && scan_text(body, wanted, 1) == SCAN_OBJECT && wanted[0].value.type == SCAN_ARRAY)
+        carry_out(services_of(c)->hub, wanted[0].value.raw);
+    else if (!ok)
+        log_debug("message hook %s status=%d: %s", conn_esc(c), status, why ? why : "");
+    if (events_of(c)->pending != p)
+        return; /* what it sent has ended this very connection */
+    events_pending_end(c);
+    if (conn_is_paused(c))
+        conn_resume(c);
+}
+
+static void put_member(struct buf *out, const char *name, const struct scan_value *v)
+{
+    if (v->type == SCAN_BAD)
+        return;
+    buf_printf(out, ",\"%s\":", name);
+    buf_str(out, v->raw);
+}
+
+void events_custom(struct conn *c, const struct events_message *m)
+{
+    const struct conf_endpoint *conf = events_conf(c);
+    bool by_redis = conf->inbound == INBOUND_REDIS;
+    COUNT(c->net->counters, events_custom);
+    if (!by_redis && conf->hooks.message.n == 0)
+        return;
+    struct buf body = {0};
+    events_hook_body(c, "message", &body);
+    put_metadata(c, &body);
+    buf_str(&body, STR(",\"message\":{\"event\":"));
+    buf_str(&body, m->event.raw);
+    put_member(&body, "data", &m->data);
+    put_member(&body, "id", &m->id);
+    buf_str(&body, STR("}}"));
+    if (by_redis)
+        hub_publish_raw(services_of(c)->hub, STR("ws:inbound"), buf_view(&body));
+    if (conf->hooks.message.n) {
+        conn_pause(c); /* in order: the next message waits for this answer */
+        events_hook_ask(events_pending_new(c), conf->hooks.message, buf_view(&body), on_message_answer);
+    }
+    buf_free(&body);
+}
+
+/* ---- news nobody waits for ---- */
+
+static void on_told(void *ctx, int status, struct str body, const char *why)
+{
+    (void)status;
+    (void)body;
+    (void)why;
+    settings_unref(ctx);
+}
+
+static void post(struct services *s, struct settings *set, struct str url, struct str body, const void *order)
+{
+    if (url.n && !webhook_post(s->webhooks, &set->c->hooks, url, body, order, on_told, settings_ref(set)))
+        settings_unref(set);
+}
+
+static void tell(struct conn *c, struct str url, struct buf *body)
+{
+    buf_str(body, STR(",\"serverId\":"));
+    buf_json(body, str_of(hub_server_id(services_of(c)->hub)));
+    buf_char(body, '}');
+    if (events_conf(c)->inbound == INBOUND_REDIS)
+        hub_publish_raw(services_of(c)->hub, STR("ws:inbound"), buf_view(body));
+    post(services_of(c), endpoint_of(c)->set, url, buf_view(body), c);
+}
+
+static bool is_wanted(const struct conn *c, struct str url)
+{
+    return url.n || events_conf(c)->inbound == INBOUND_REDIS;
+}
+
+static void begin_news(struct conn *c, const char *hook, struct buf *body)
+{
+    events_hook_body(c, hook, body);
+    put_metadata(c, body);
+    buf_str(body, STR(",\"endpoint\":"));
+    buf_json(body, events_conf(c)->path);
+}
+
+void events_tell_connected(struct conn *c)
+{
+    struct str url = events_conf(c)->hooks.connected;
+    struct buf body = {0};
+    if (!is_wanted(c, url))
+        return;
+    begin_news(c, "connected", &body);
+    tell(c, url, &body);
+    buf_free(&body);
+}
+
+void events_tell_disconnected(struct conn *c, unsigned code, const char *cause)
+{
+    struct str url = events_conf(c)->hooks.disconnected;
+    struct buf body = {0};
+    if (!is_wanted(c, url))
+        return;
+    begin_news(c, "disconnected", &body);
+    buf_printf(&body, ",\"code\":%u,\"reason\":", code);
+    buf_json(&body, str_of(cause));
+    buf_printf(&body, ",\"durationMs\":%" PRId64, net_now(c->net) - c->st.opened_ms);
+    tell(c, url, &body);
+    buf_free(&body);
+}
+
+void events_lost(struct services *s, const struct endpoint *e, struct str server_id)
+{
+    struct str url = e->set->c->hooks.disconnected;
+    struct buf body = {0};
+    if (e->protocol != &protocol_events || !url.n)
+        return;
+    buf_str(&body, STR("{\"hook\":\"lost\",\"serverId\":"));
+    buf_json(&body, server_id);
+    buf_char(&body, '}');
+    post(s, e->set, url, buf_view(&body), e);
+    buf_free(&body);
+}
