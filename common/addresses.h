@@ -16,7 +16,7 @@ void addresses_fini(struct addresses *a);
 struct str addresses_find(const struct addresses *a, struct str host);
 /* "127.0.0.1" or "::1" and a port → sockaddr; returns its length, 0: not numeric. */
 socklen_t address_parse(struct str ip, uint16_t port, struct sockaddr_storage *out);
-/* Splits an http(s) URL into host (without brackets) and port; false when it is none. */
+/* Splits an http(s) URL into host (without brackets) and port; false when it is none, or holds user:password@ (shown in logs). */
 bool url_host(struct str url, struct str *host, uint16_t *port, bool *is_https);
 
 #endif

@@ -35,7 +35,7 @@ void buf_json(struct buf *b, struct str s);
  * cut after max bytes of output with "…". */
 void buf_escape(struct buf *b, struct str s, size_t max);
 void buf_base64(struct buf *b, struct str s);                    /* standard alphabet, padded */
-/* Strict: length a multiple of 4, no other characters. Returns -1 for anything else (b unchanged). */
+/* Strict: length a multiple of 4, no other characters, spare bits zero (one text for each value). Returns -1 for anything else (b unchanged). */
 int buf_unbase64(struct buf *b, struct str s) NODISCARD;
 int buf_unbase64url(struct buf *b, struct str s) NODISCARD;      /* RFC 7515: no padding */
 void buf_hex(struct buf *b, const void *p, size_t n);            /* lower case */

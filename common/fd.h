@@ -13,7 +13,7 @@ int fd_nonblock(int fd, struct err *e) NODISCARD;
 int fd_pair(int type, int fds[2], struct err *e) NODISCARD; /* AF_UNIX socketpair, CLOEXEC, NONBLOCK */
 /* A sealed (write, shrink, grow) memfd holding the bytes. Returns the descriptor or -1. */
 int fd_sealed(const char *name, struct str bytes, struct err *e) NODISCARD;
-/* Reads all of a descriptor from its start into out; at most max bytes (more is an error). */
+/* Appends all of a descriptor, from its start, to out; at most max bytes (more is an error, and out as it was). */
 int fd_slurp(int fd, size_t max, struct buf *out, struct err *e) NODISCARD;
 /* The same for a file by path; errors name the path. */
 int fd_read_file(const char *path, size_t max, struct buf *out, struct err *e) NODISCARD;
