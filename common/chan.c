@@ -23,6 +23,10 @@ struct waiting {
 
 typedef void (*handler_fn)(void *ctx, const void *m, struct str tail, int *fd);
 
+/* Whose handler runs now; NULL once that has closed it, and perhaps freed it: then nobody
+ * looks at it again. */
+static struct chan *reading;
+
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 
@@ -67,9 +71,8 @@ void chan_close(struct chan *c)
 {
     if (!c->base)
         return;
-    if (c->left)
-        *c->left = true;
-    c->left = NULL;
+    if (reading == c)
+        reading = NULL;
     event_del(&c->rd);
     event_del(&c->wr);
     for (struct waiting *w; (w = first_waiting(c)) != NULL;)
@@ -320,9 +323,8 @@ static void deliver(struct chan *c, struct arrival *a)
 static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct chan *c = arg;
-    bool left = false;
-    c->left = &left;
-    for (int i = 0; i < CHAN_BUDGET && !left && event_pending(&c->rd, EV_READ, NULL);
+    reading = c;
+    for (int i = 0; i < CHAN_BUDGET && reading && event_pending(&c->rd, EV_READ, NULL);
          i++) {
         struct arrival a;
         int rc = receive(c, &a);
@@ -335,6 +337,5 @@ static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
         for (size_t k = 0; k < a.fds_n; k++)
             fd_close(&a.fds[k]);
     }
-    if (!left)
-        c->left = NULL;
+    reading = NULL;
 }

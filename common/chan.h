@@ -25,7 +25,6 @@ struct chan {
     size_t queued_bytes;
     bool ending;            /* close when the queue is empty */
     void (*drained)(void *ctx);
-    bool *left;             /* while a handler runs: set by chan_close, so that the handler may even free the chan */
 };
 
 /* Takes the descriptor (made non-blocking), in failure too. accepts: the directions the *received* messages may have. */

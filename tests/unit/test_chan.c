@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -122,6 +123,7 @@ static void reset(void)
 
 static int set_up(void **state UNUSED)
 {
+    signal(SIGPIPE, SIG_DFL);
     base = event_base_new();
     peer = -1;
     memset(&chan, 0, sizeof(chan));
