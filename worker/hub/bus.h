@@ -24,7 +24,7 @@ struct bus_ops {
     int (*publish)(struct bus *b, struct str channel, struct str payload);
     /* Calls fn exactly once: after Redis' reply, or with ok false (why "bus-uncertain": sent but unanswered). */
     void (*publish_acked)(struct bus *b, struct str channel, struct str payload, bus_ack_fn fn, void *ctx);
-    uint64_t (*mark)(struct bus *b);                         /* after the last subscribe so far */
+    uint64_t (*mark)(struct bus *b);                         /* after the last subscribe so far; counts channels */
     uint64_t (*confirmed)(struct bus *b);                    /* the highest confirmed mark */
     bool (*is_up)(struct bus *b);
     const char *(*why_down)(struct bus *b);
