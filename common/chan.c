@@ -174,6 +174,7 @@ void chan_pause(struct chan *c, bool pause)
 {
     if (!c->base)
         return;
+    c->is_paused = pause;
     if (pause)
         event_del(&c->rd);
     else
@@ -324,8 +325,7 @@ static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct chan *c = arg;
     reading = c;
-    for (int i = 0; i < CHAN_BUDGET && reading && event_pending(&c->rd, EV_READ, NULL);
-         i++) {
+    for (int i = 0; i < CHAN_BUDGET && reading && !c->is_paused; i++) {
         struct arrival a;
         int rc = receive(c, &a);
         if (rc == 0)

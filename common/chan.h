@@ -25,6 +25,7 @@ struct chan {
     size_t queued_bytes;
     bool ending;            /* close when the queue is empty */
     void (*drained)(void *ctx);
+    bool is_paused;         /* chan_pause */
 };
 
 /* Takes the descriptor (made non-blocking), in failure too. accepts: the directions the *received* messages may have. */
