@@ -41,6 +41,15 @@ struct str request_field(const struct request *r, const char *name);
 size_t request_count(const struct request *r, const char *name);
 /* Is the token in the comma-separated list, over all fields of that name (without case)? */
 bool request_has_token(const struct request *r, const char *name, const char *token);
+/* The elements of such a list one by one, empty ones left out; at zeroed at first. */
+struct request_list {
+    struct str rest;
+    size_t field;
+};
+bool request_next(const struct request *r, const char *name, struct request_list *at, struct str *out);
+bool request_is_token(struct str s); /* RFC 9110 §5.6.2, at least one character */
+/* host[:port] as in Host (RFC 3986 §3.2; an IPv6 address in its brackets). port 0: none. False: not such a thing. */
+bool request_authority(struct str s, struct str *host, unsigned *port);
 /* Percent-decodes into out (cap bytes); false: bad escape, NUL, or no room. */
 bool request_decode(struct str s, char *out, size_t cap, size_t *n);
 /* The decoded value of a query key; false when absent or malformed. */
