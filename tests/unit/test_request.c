@@ -10,8 +10,8 @@
 
 static struct request_field fields[MAX_FIELDS];
 
-/* Parses a copy with nothing behind it, so that ASan sees any look beyond; the views are
- * moved back to text. */
+/* Parses a copy with nothing behind it, so that ASan sees any look beyond. The views live
+ * until the next call. */
 static enum request_verdict parse(struct str text, size_t max, struct request *out,
                                   const char **why)
 {
