@@ -1,0 +1,55 @@
+# Sourced by scripts/run and scripts/test: which Debian packages heliod needs, and how to get the missing ones.
+
+BUILD_PACKAGES="gcc cmake ninja-build pkg-config libevent-dev libssl-dev libhiredis-dev libyaml-dev libjson-c-dev \
+libcurl4-openssl-dev redis-server ca-certificates"
+TEST_PACKAGES="libcmocka-dev python3 python3-websockets python3-pytest python3-pytest-xdist python3-redis \
+python3-cryptography redis-tools mandoc clang llvm libclang-rt-14-dev curl procps"
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+missing_packages() {
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+    done
+}
+
+# Installing redis-server would start a system Redis and enable it at boot. heliod runs its own; one that was not there before
+# must not be there afterwards.
+without_starting_services() {
+    policy=/usr/sbin/policy-rc.d
+    if [ -e $policy ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+    as_root chmod 755 $policy
+    status=0
+    "$@" || status=$?
+    as_root rm -f $policy
+    return $status
+}
+
+need_packages() {
+    missing=$(missing_packages "$@" | tr '\n' ' ')
+    [ -n "${missing% }" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        echo "Missing: $missing. Install them with your package manager; apt-get is not here." >&2
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        echo "Missing: $missing. Install them as root (apt-get install $missing); sudo is not here." >&2
+        return 1
+    fi
+    echo "Installing what is missing: $missing"
+    new_redis=no
+    case " $missing" in *" redis-server "*) new_redis=yes ;; esac
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 update >/dev/null || true
+    # shellcheck disable=SC2086
+    without_starting_services as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends install $missing >/dev/null || return 1
+    if [ $new_redis = yes ] && [ -d /run/systemd/system ]; then
+        as_root systemctl disable --quiet redis-server 2>/dev/null || true
+    fi
+}

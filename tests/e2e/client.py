@@ -1,0 +1,78 @@
+"""Small words around Debian's python3-websockets, so that tests read as the protocol does."""
+import asyncio
+import contextlib
+import json
+
+import websockets
+
+WAIT = 10
+
+
+class Client:
+    """A client of the event protocol."""
+
+    def __init__(self, ws):
+        self.ws = ws
+        self.id = None
+        self.connected = None
+
+    async def say(self, event, data=None, **more):
+        message = {"event": event, **more}
+        if data is not None:
+            message["data"] = data
+        await self.ws.send(json.dumps(message))
+
+    async def raw(self, text):
+        await self.ws.send(text)
+
+    async def get(self, seconds=WAIT):
+        return json.loads(await asyncio.wait_for(self.ws.recv(), seconds))
+
+    async def authenticate(self, token=None, **data):
+        await self.say("authenticate", {"type": "Bearer", **({"token": token} if token else {}), **data})
+        message = await self.get()
+        assert message["event"] == "connected", message
+        self.connected = message["data"]
+        self.id = message["data"]["id"]
+        return self
+
+    async def join(self, *rooms):
+        """Waits for the effect: joins have no answer, but messages behind them are handled after them."""
+        await self.say("join", {"rooms": list(rooms)})
+        await self.flush()
+
+    async def flush(self):
+        """All that was sent has been handled when this error comes back."""
+        await self.raw("flush?")
+        message = await self.get()
+        assert message == {"event": "error", "data": {"message": "Invalid message format"}}, message
+
+    async def nothing(self, seconds=0.3):
+        """Nothing arrives: proved by the answer to a question asked after the wait for silence."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            raise AssertionError(f"unexpected: {await self.get(seconds)}")
+        return True
+
+    async def closed(self, seconds=WAIT):
+        """(code, reason) of the end; messages on the way are an error."""
+        try:
+            while True:
+                message = await asyncio.wait_for(self.ws.recv(), seconds)
+                raise AssertionError(f"a message instead of the end: {message}")
+        except websockets.ConnectionClosed:
+            return self.ws.close_code, self.ws.close_reason
+
+    async def close(self):
+        await self.ws.close()
+
+
+async def connect(url, path="/ws", **options):
+    options.setdefault("ping_interval", None)
+    options.setdefault("compression", None)
+    options.setdefault("max_size", None)
+    return Client(await websockets.connect(url + path, **options))
+
+
+async def entered(url, path="/ws", token=None, **data):
+    """Connected and authenticated."""
+    return await (await connect(url, path)).authenticate(token, **data)
