@@ -317,6 +317,8 @@ static void feed_held(struct conn *c)
 void net_resume(struct net *n)
 {
     struct turn *t = &n->turn;
+    if (t->resumed_n == 0)
+        return;
     size_t todo = t->resumed_n; /* those resumed meanwhile wait for the next turn */
     for (size_t i = 0; i < todo; i++) {
         struct conn *c = t->resumed[i];
