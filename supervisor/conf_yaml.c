@@ -394,17 +394,23 @@ static int read_value(struct reader *r, const struct conf_key *key)
 
 /* Keys */
 
+/* NULL: e says why. */
 static const struct conf_key *find_key(const struct conf_section *s, struct str name,
                                        enum form *form, struct err *e)
 {
-    for (*form = FORM_ENV; *form != FORM_INLINE; --*form) {
-        struct str suffix = str_of(suffixes[*form]);
-        if (!str_ends(name, suffix))
-            continue;
-        const struct conf_key *key =
-            conf_find(s, (struct str){name.p, name.n - suffix.n}, NULL);
-        if (key && key->kind == CONF_CONTENT)
+    *form = FORM_INLINE;
+    for (enum form f = FORM_FILE; f <= FORM_ENV; f++) {
+        struct str base = name, suffix = str_of(suffixes[f]);
+        base.n -= str_ends(name, suffix) ? suffix.n : 0;
+        const struct conf_key *key = base.n < name.n ? conf_find(s, base, NULL) : NULL;
+        if (key && key->kind == CONF_CONTENT) {
+            *form = f;
             return key;
+        }
+        if (key) {
+            err_set(e, "unknown key; %s can only be given itself", key->name);
+            return NULL;
+        }
     }
     return conf_find(s, name, e);
 }
@@ -508,6 +514,8 @@ static int check(struct conf *c, struct err *e)
 
 int conf_yaml_read(struct str text, const char *file, struct conf **out, struct err *e)
 {
+    if (str_starts(text, STR("\xef\xbb\xbf"))) /* libyaml would count it as a column */
+        text = (struct str){text.p + 3, text.n - 3};
     struct reader r = {
         .text = text.p ? text : STR(""), .file = file, .conf = conf_new(), .e = e};
     r.conf->file = mem_strdup(file);
