@@ -403,7 +403,7 @@ static void test_yaml_that_is_broken(void **state UNUSED)
         {"user: x\n  workers: 2\n",
          ":2: not YAML: mapping values are not allowed in this context"},
         {"workers\nuser: x\n",
-         ":2: not YAML: mapping values are not allowed in this context"},
+         ":1: a block of keys (key: value) is expected here, not a single value"},
         {"user: \"x\n", ":2: not YAML: found unexpected end of stream (while scanning a "
                         "quoted scalar that begins in line 1)"},
         {"workers: 2\nuser: \xff\n",
