@@ -255,8 +255,10 @@ static int receive(const struct chan *c, struct arrival *a)
                        .msg_controllen = sizeof(control.space)};
     *a = (struct arrival){0};
     ssize_t n = recvmsg(c->fd, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    /* A peer that closed with unread bytes of ours shows as a reset first; what it had
+     * said before, and then its end, are still to be read. */
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+        return errno == EAGAIN || errno == EINTR || errno == ECONNRESET ? 0 : -1;
     take_fds(&m, a);
     errno = 0;
     if (n == 0)

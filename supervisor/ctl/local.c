@@ -1,5 +1,6 @@
 #include "common/digest.h"
 #include "common/log.h"
+#include "common/scan.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/heliod.h"
 #include "supervisor/ctl/help.h"
@@ -9,7 +10,7 @@
 #include <openssl/rand.h>
 
 #define TOKEN_BYTES 32
-#define USER_MAX 1024
+#define USER_MAX 256 /* as the static method takes them */
 
 static void put_check_json(FILE *out, const char *file)
 {
@@ -52,6 +53,16 @@ VERB(check)
     return status;
 }
 
+static bool is_utf8(struct str s)
+{
+    struct buf json = {0};
+
+    buf_json(&json, s);
+    bool good = scan_text(buf_view(&json), NULL, 0) == SCAN_STRING;
+    buf_free(&json);
+    return good;
+}
+
 /* A user that can stand in a line of the tokens file. */
 static bool is_user(struct str user)
 {
@@ -60,7 +71,7 @@ static bool is_user(struct str user)
         if (c < 0x20 || c == 0x7f)
             return false;
     }
-    return user.n > 0 && user.n <= USER_MAX && user.p[0] != '#' &&
+    return user.n > 0 && is_utf8(user) && user.n <= USER_MAX && user.p[0] != '#' &&
            str_eq(user, str_trim(user));
 }
 
@@ -95,10 +106,11 @@ VERB(token)
 
     (void)cmd;
     if (!is_user(user))
-        return ctl_fail(ctl, END_USAGE,
-                        "%s cannot stand in a tokens file: at most %d bytes, no control "
-                        "characters, no blanks around it, no # in front",
-                        log_esc(user), USER_MAX);
+        return ctl_fail(
+            ctl, END_USAGE,
+            "%s cannot stand in a tokens file: UTF-8 of at most %d bytes, no control "
+            "characters, no blanks around it, no # in front",
+            log_esc(user), USER_MAX);
     if (RAND_bytes(secret, sizeof(secret)) != 1)
         return ctl_fail(ctl, END_FAILED, "no random bytes to be had");
     buf_hex(&token, secret, sizeof(secret));

@@ -99,11 +99,13 @@ const struct show show_stopped = DONE("ok, the broker is stopping", NULL);
 const struct show show_levelled = DONE("ok", NULL);
 const struct show show_nothing = DONE("ok", NULL);
 
+#define SLOTS 256 /* the most `workers` can be */
+
 /* Rows of one room or user, summed over the workers. */
 struct tally {
     struct str name; /* its own copy */
     uint64_t sum;
-    struct buf slots; /* "0, 2" */
+    bool slots[SLOTS]; /* with rows of it */
 };
 
 static struct str name_of(const void *item)
@@ -127,7 +129,6 @@ void show_fini(struct shown *s)
 {
     MAP_EACH (struct tally, t, &s->tallies) {
         free((char *)t->name.p);
-        buf_free(&t->slots);
         free(t);
     }
     map_fini(&s->tallies);
@@ -206,8 +207,9 @@ static void add_tally(struct shown *s, struct json_object *row)
         map_put(&s->tallies, t);
     }
     t->sum += (uint64_t)json_get_int(row, column[1].member, 0);
-    buf_printf(&t->slots, "%s%" PRId64, t->slots.n ? ", " : "",
-               json_get_int(row, column[2].member, 0));
+    int64_t slot = json_get_int(row, column[2].member, -1);
+    if (slot >= 0 && slot < SLOTS)
+        t->slots[slot] = true;
 }
 
 void show_row(void *shown, struct str text)
@@ -244,6 +246,14 @@ static int compare_tallies(const void *left, const void *right)
                ?: (a->name.n > b->name.n) - (a->name.n < b->name.n);
 }
 
+static void put_slots(struct buf *b, const struct tally *t)
+{
+    for (unsigned i = 0, any = 0; i < SLOTS; i++) {
+        if (t->slots[i])
+            buf_printf(b, any++ ? ", %u" : "%u", i);
+    }
+}
+
 static void put_tally_json(const struct shown *s, const struct tally *t)
 {
     const struct column *column = s->show->columns;
@@ -251,10 +261,22 @@ static void put_tally_json(const struct shown *s, const struct tally *t)
 
     buf_printf(&b, "{\"%s\":", column[0].member);
     buf_json(&b, t->name);
-    buf_printf(&b, ",\"%s\":%" PRIu64 ",\"slots\":[%s]}", column[1].member, t->sum,
-               buf_cstr((struct buf *)&t->slots));
+    buf_printf(&b, ",\"%s\":%" PRIu64 ",\"slots\":[", column[1].member, t->sum);
+    put_slots(&b, t);
+    buf_printf(&b, "]}");
     ctl_put_json(s->out, buf_view(&b));
     buf_free(&b);
+}
+
+static void add_tally_row(struct table *table, const struct tally *t)
+{
+    struct buf slots = {0};
+
+    put_slots(&slots, t);
+    table_cell(table, t->name);
+    table_printf(table, "%" PRIu64, t->sum);
+    table_cell(table, buf_view(&slots));
+    buf_free(&slots);
 }
 
 static void finish_tallies(struct shown *s)
@@ -266,13 +288,10 @@ static void finish_tallies(struct shown *s)
         sorted[n++] = t;
     qsort(sorted, n, sizeof(*sorted), compare_tallies);
     for (size_t i = 0; i < n && (!s->limit || i < s->limit); i++) {
-        if (s->json) {
+        if (s->json)
             put_tally_json(s, sorted[i]);
-            continue;
-        }
-        table_cell(&s->table, sorted[i]->name);
-        table_printf(&s->table, "%" PRIu64, sorted[i]->sum);
-        table_cell(&s->table, buf_view(&sorted[i]->slots));
+        else
+            add_tally_row(&s->table, sorted[i]);
     }
     free(sorted);
 }
