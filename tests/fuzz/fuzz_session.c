@@ -1,3 +1,4 @@
+// floors: protocols
 /* Any bytes from a client: the session must survive them, and what it answers must not depend on how TCP cut them up. */
 #include "worker/ws/session.h"
 
