@@ -6,8 +6,7 @@
 #include "supervisor/ctl/help.h"
 #include "supervisor/ctl/verbs.h"
 
-#include <openssl/crypto.h>
-#include <openssl/rand.h>
+#include <sys/random.h>
 
 #define TOKEN_BYTES 32
 #define USER_MAX 256 /* as the static method takes them */
@@ -111,12 +110,12 @@ VERB(token)
             "%s cannot stand in a tokens file: UTF-8 of at most %d bytes, no control "
             "characters, no blanks around it, no # in front",
             log_esc(user), USER_MAX);
-    if (RAND_bytes(secret, sizeof(secret)) != 1)
-        return ctl_fail(ctl, END_FAILED, "no random bytes to be had");
+    if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
+        return ctl_fail(ctl, END_FAILED, "no random bytes: %s", strerror(errno));
     buf_hex(&token, secret, sizeof(secret));
     put_token(ctl, user, buf_view(&token));
-    OPENSSL_cleanse(secret, sizeof(secret));
-    OPENSSL_cleanse(token.p, token.n);
+    explicit_bzero(secret, sizeof(secret));
+    explicit_bzero(token.p, token.n);
     buf_free(&token);
     return END_OK;
 }
