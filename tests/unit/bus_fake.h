@@ -1,5 +1,5 @@
-/* bus_fake: the tests' bus: writes down what the hub asks of it and says what it is told to say.
- * The log has a line per act: "+channel", "-channel", "P channel payload". */
+/* bus_fake: the tests' bus: writes down what the hub asks of it and says what it is told
+ * to say. The log has a line per act: "+channel", "-channel", "P channel payload". */
 #ifndef TESTS_UNIT_BUS_FAKE_H
 #define TESTS_UNIT_BUS_FAKE_H
 
@@ -33,11 +33,12 @@ static inline int bus_fake_publish(struct bus *b, struct str channel, struct str
     struct bus_fake *f = bus_fake_of(b);
     if (!f->is_up || f->refuses)
         return -1;
-    buf_printf(&f->log, "P " STR_FMT " " STR_FMT "\n", STR_ARG(channel), STR_ARG(payload));
+    buf_printf(&f->log, "P " STR_FMT " " STR_FMT "\n", STR_ARG(channel),
+               STR_ARG(payload));
     return 0;
 }
-static inline void bus_fake_publish_acked(struct bus *b, struct str channel, struct str payload,
-                                          bus_ack_fn fn, void *ctx)
+static inline void bus_fake_publish_acked(struct bus *b, struct str channel,
+                                          struct str payload, bus_ack_fn fn, void *ctx)
 {
     struct bus_fake *f = bus_fake_of(b);
     if (bus_fake_publish(b, channel, payload) != 0) {
@@ -63,15 +64,14 @@ static inline const char *bus_fake_why_down(UNUSED struct bus *b)
 {
     return "told so";
 }
-static inline void bus_fake_flush(UNUSED struct bus *b)
-{
-}
+static inline void bus_fake_flush(UNUSED struct bus *b) {}
 static inline void bus_fake_close(struct bus *b)
 {
     buf_free(&bus_fake_of(b)->log);
 }
 
-static inline void bus_fake_init(struct bus_fake *f, const struct bus_events *events, void *ctx)
+static inline void bus_fake_init(struct bus_fake *f, const struct bus_events *events,
+                                 void *ctx)
 {
     static const struct bus_ops ops = {
         .subscribe = bus_fake_subscribe,
@@ -103,7 +103,8 @@ static inline void bus_fake_confirm(struct bus_fake *f, uint64_t mark)
     f->confirmed = mark;
     f->bus.events.confirmed(f->bus.ctx, mark);
 }
-static inline void bus_fake_receive(struct bus_fake *f, const char *channel, const char *payload)
+static inline void bus_fake_receive(struct bus_fake *f, const char *channel,
+                                    const char *payload)
 {
     f->bus.events.message(f->bus.ctx, str_of(channel), str_of(payload));
 }

@@ -20,29 +20,41 @@ static const struct {
     const char *server_id, *channel, *payload;
     struct hub_event ev;
 } rows[] = {
-    {"emitter", "ws:client:c1",
-     "{\"serverId\":\"emitter\",\"type\":\"client\",\"target\":\"c1\",\"event\":\"x\",\"data\":null}",
+    {"emitter",
+     "ws:client:c1",
+     "{\"serverId\":\"emitter\",\"type\":\"client\",\"target\":\"c1\",\"event\":\"x\","
+     "\"data\":null}",
      {HUB_CLIENT, STR("c1"), STR("\"x\""), STR("null")}},
-    {"emitter", "ws:user:u1",
+    {"emitter",
+     "ws:user:u1",
      "{\"serverId\":\"emitter\",\"type\":\"user\",\"target\":\"u1\",\"event\":\"x\"}",
      {HUB_USER, STR("u1"), STR("\"x\"")}},
-    {"emitter", "ws:room:ws-default",
-     "{\"serverId\":\"emitter\",\"type\":\"room\",\"target\":\"ws-default\",\"event\":\"x\","
+    {"emitter",
+     "ws:room:ws-default",
+     "{\"serverId\":\"emitter\",\"type\":\"room\",\"target\":\"ws-default\",\"event\":"
+     "\"x\","
      "\"data\":{\"a\":1},\"exclude\":[\"z\"]}",
      {HUB_ROOM, STR("ws-default"), STR("\"x\""), STR("{\"a\":1}"), STR("[\"z\"]")}},
-    {"emitter", "ws:broadcast",
+    {"emitter",
+     "ws:broadcast",
      "{\"serverId\":\"emitter\",\"type\":\"broadcast\",\"event\":\"x\",\"data\":\"é\"}",
      {HUB_BROADCAST, {0}, STR("\"x\""), STR("\"é\"")}},
-    {UUID, "ws:room:public-rr",
-     "{\"serverId\":\"" UUID "\",\"type\":\"room\",\"target\":\"public-rr\",\"event\":\"news\","
+    {UUID,
+     "ws:room:public-rr",
+     "{\"serverId\":\"" UUID
+     "\",\"type\":\"room\",\"target\":\"public-rr\",\"event\":\"news\","
      "\"data\":\"text\"}",
      {HUB_ROOM, STR("public-rr"), STR("\"news\""), STR("\"text\"")}},
-    {UUID, "ws:broadcast",
-     "{\"serverId\":\"" UUID "\",\"type\":\"broadcast\",\"event\":\"news\",\"data\":{\"n\":1}}",
+    {UUID,
+     "ws:broadcast",
+     "{\"serverId\":\"" UUID
+     "\",\"type\":\"broadcast\",\"event\":\"news\",\"data\":{\"n\":1}}",
      {HUB_BROADCAST, {0}, STR("\"news\""), STR("{\"n\":1}")}},
     /* names are escaped, raw parts are not touched */
-    {UUID, "ws:room:a\"\\\n",
-     "{\"serverId\":\"" UUID "\",\"type\":\"room\",\"target\":\"a\\\"\\\\\\n\",\"event\":\"\\u0061\","
+    {UUID,
+     "ws:room:a\"\\\n",
+     "{\"serverId\":\"" UUID
+     "\",\"type\":\"room\",\"target\":\"a\\\"\\\\\\n\",\"event\":\"\\u0061\","
      "\"data\": [1e400 ,9007199254740993] }",
      {HUB_ROOM, STR("a\"\\\n"), STR("\"\\u0061\""), STR(" [1e400 ,9007199254740993] ")}},
 };
@@ -69,7 +81,8 @@ static void reads_what_it_writes(void **state)
         struct envelope e;
         const char *why = NULL;
         struct str payload = str_of(rows[i].payload), own = str_of(rows[i].server_id);
-        assert_int_equal(envelope_read(payload, STR(OTHER), &scratch, &e, &why), ENVELOPE_OK);
+        assert_int_equal(envelope_read(payload, STR(OTHER), &scratch, &e, &why),
+                         ENVELOPE_OK);
         assert_int_equal(e.kind, rows[i].ev.kind);
         assert_true(str_eq(e.target, rows[i].ev.target));
         assert_true(str_eq(e.event_json, rows[i].ev.event_json));
@@ -100,7 +113,7 @@ static void excludes_by_id(void **state)
     assert_true(uuid_parse(STR(UUID), &c->st.uuid));
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct buf b = {0};
-        struct hub_event ev = {cases[i].kind, STR("t"), STR("\"x\""), STR_NONE,
+        struct hub_event ev = {cases[i].kind,          STR("t"), STR("\"x\""), STR_NONE,
                                str_of(cases[i].given), c};
         envelope_write(&b, STR("s"), &ev);
         assert_true(str_ends(buf_view(&b), str_of(cases[i].expected)));
@@ -135,15 +148,18 @@ static void accepts(void **state)
         const char *payload, *target, *data, *exclude;
         enum hub_kind kind;
     } cases[] = {
-        {" {\"exclude\" : null, \"data\" :\t0 , \"event\":\"\",\"type\":\"user\",\"x\":[1],"
+        {" {\"exclude\" : null, \"data\" :\t0 , "
+         "\"event\":\"\",\"type\":\"user\",\"x\":[1],"
          "\"target\":\"u\\u00e9\\/\" ,\"serverId\":\"s\"} \n",
          "ué/", "0", "null", HUB_USER},
-        {"{\"serverId\":\"\",\"type\":\"broadcast\",\"target\":5,\"event\":\"e\"}", "", NULL, NULL,
-         HUB_BROADCAST},
-        {"{\"serverId\":\"s\",\"type\":\"room\",\"target\":\"a\",\"target\":\"b\",\"event\":\"e\","
+        {"{\"serverId\":\"\",\"type\":\"broadcast\",\"target\":5,\"event\":\"e\"}", "",
+         NULL, NULL, HUB_BROADCAST},
+        {"{\"serverId\":\"s\",\"type\":\"room\",\"target\":\"a\",\"target\":\"b\","
+         "\"event\":\"e\","
          "\"exclude\":{\"length\":1}}",
          "b", NULL, "{\"length\":1}", HUB_ROOM},
-        {"{\"serverId\":\"s\",\"t\\u0079pe\":\"cl\\u0069ent\",\"target\":\"c\",\"event\":\"e\"}",
+        {"{\"serverId\":\"s\",\"t\\u0079pe\":\"cl\\u0069ent\",\"target\":\"c\",\"event\":"
+         "\"e\"}",
          "c", NULL, NULL, HUB_CLIENT},
     };
     (void)state;
@@ -151,8 +167,9 @@ static void accepts(void **state)
         struct buf scratch = {0};
         struct envelope e;
         const char *why = NULL;
-        assert_int_equal(envelope_read(str_of(cases[i].payload), STR(UUID), &scratch, &e, &why),
-                         ENVELOPE_OK);
+        assert_int_equal(
+            envelope_read(str_of(cases[i].payload), STR(UUID), &scratch, &e, &why),
+            ENVELOPE_OK);
         assert_int_equal(e.kind, cases[i].kind);
         assert_true(str_is(e.target, cases[i].target));
         assert_true(str_eq(e.data_json, str_of(cases[i].data)));
@@ -164,7 +181,14 @@ static void accepts(void **state)
 static void refuses(void **state)
 {
     static const char *const bad[] = {
-        "", "{", "nonsense", "null", "[]", "\"x\"", "{}", "{\"serverId\":\"s\"}",
+        "",
+        "{",
+        "nonsense",
+        "null",
+        "[]",
+        "\"x\"",
+        "{}",
+        "{\"serverId\":\"s\"}",
         "{\"event\":\"e\",\"type\":\"broadcast\"}",
         "{\"serverId\":5,\"event\":\"e\",\"type\":\"broadcast\"}",
         "{\"serverId\":\"s\",\"event\":null,\"type\":\"broadcast\"}",
@@ -194,9 +218,12 @@ static void refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_the_table),  cmocka_unit_test(reads_what_it_writes),
-        cmocka_unit_test(excludes_by_id),    cmocka_unit_test(delivers_event_and_data_only),
-        cmocka_unit_test(accepts),           cmocka_unit_test(refuses),
+        cmocka_unit_test(writes_the_table),
+        cmocka_unit_test(reads_what_it_writes),
+        cmocka_unit_test(excludes_by_id),
+        cmocka_unit_test(delivers_event_and_data_only),
+        cmocka_unit_test(accepts),
+        cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -346,11 +346,11 @@ static bool is_needless_password(struct str text)
            memmem(text.p, text.n, "no password is set", 18);
 }
 
-static void on_auth_error(struct bus_redis *b, struct str text)
+static void on_auth_error(struct bus_redis *b, const struct peer *p, struct str text)
 {
     if (!is_needless_password(text))
         refused(b, "AUTH was refused", text);
-    else if (!b->was_ever_up && may_tell(b))
+    else if (p == &b->pub && !b->was_ever_up && may_tell(b))
         log_warn("redis.url has a password, the server at %s has none", b->where);
 }
 
@@ -360,7 +360,7 @@ static void on_error(struct bus_redis *b, struct peer *p, struct expect e,
 {
     switch (e.kind) {
     case EXPECT_AUTH:
-        on_auth_error(b, text);
+        on_auth_error(b, p, text);
         break;
     case EXPECT_SELECT:
         refused(b, "its database cannot be selected", text);

@@ -307,6 +307,11 @@ static bool can_exclude(const struct hub_message *m)
     return is_known_list && (m->kind == HUB_ROOM || m->kind == HUB_BROADCAST);
 }
 
+static bool is_listening(const struct conn *c)
+{
+    return c->subs.is_client && session_is_open(c) && !(c->st.flags & CONN_MUTED);
+}
+
 static void deliver_to(void *ctx, struct conn *c)
 {
     struct delivery *d = ctx;
@@ -315,7 +320,7 @@ static void deliver_to(void *ctx, struct conn *c)
     if (UNLIKELY(d->number && d->number != d->h->delivery))
         mark_excluded(d);
     bool is_left_out = c == d->m->except || (d->number && c->st.skip == d->number);
-    if (is_left_out || !c->subs.is_client || !session_is_open(c))
+    if (is_left_out || !is_listening(c))
         return;
     if (c->st.flags & CONN_ENCRYPTED) {
         d->h->seal(c, d->m->json);

@@ -26,6 +26,7 @@ struct hub;
 typedef void (*hub_seal_fn)(struct conn *c, struct str json);
 
 struct hub *hub_new(struct net *net, hub_seal_fn seal);
+/* Connections may still stand (they are forgotten) or be gone (net_fini); the event base must still be there. */
 void hub_free(struct hub *h);
 /* The bus's events go to the hub: open the bus with these, then hub_set_bus. */
 extern const struct bus_events hub_bus_events;
