@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""What an idle connection costs in user space: N authenticated clients of the event protocol, each in 3 rooms (its own, ws-default,
+ws-notification) and a user of its own. Prints one JSON line: bytes per connection = growth of the workers' private memory ÷ N.
+
+    tests/bench/idle.py [--build DIR] [--conns 10000] [--endpoint events|echo] [--max BYTES]
+
+Needs a Release build. Kernel memory (sockets) is not counted. Exit 1 when --max is exceeded.
+"""
+import argparse
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import resource
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HEAD = ("GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+
+
+def private_bytes(pids):
+    total = 0
+    for pid in pids:
+        for line in open(f"/proc/{pid}/smaps_rollup"):
+            if line.startswith(("Private_Clean", "Private_Dirty")):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def text_frame(text):
+    data = text.encode()
+    assert len(data) < 126
+    return bytes([0x81, 0x80 | len(data)]) + b"\0\0\0\0" + data
+
+
+def open_clients(port, count, path, hello, in_flight=200):
+    """count sockets that have been upgraded and, with a hello, been answered `connected`."""
+    done, todo, waiting = [], count, {}
+    sel = selectors.DefaultSelector()
+    want = b"\"connected\"" if hello else b"\r\n\r\n"
+    while todo or waiting:
+        while todo and len(waiting) < in_flight:
+            s = socket.create_connection(("127.0.0.1", port))
+            i = count - todo
+            s.sendall(HEAD.format(path=path).encode() + (text_frame(hello.format(i=i)) if hello else b""))
+            s.setblocking(False)
+            sel.register(s, selectors.EVENT_READ)
+            waiting[s] = b""
+            todo -= 1
+        for key, _ in sel.select(10):
+            s = key.fileobj
+            waiting[s] += s.recv(4096)
+            if want in waiting[s]:
+                sel.unregister(s)
+                del waiting[s]
+                done.append(s)
+    return done
+
+
+def main():
+    root = pathlib.Path(__file__).resolve().parents[2]
+    p = argparse.ArgumentParser()
+    p.add_argument("--build", default=os.environ.get("HELIOD_BUILD", root / "build/run"))
+    p.add_argument("--conns", type=int, default=10000)
+    p.add_argument("--endpoint", choices=["events", "echo"], default="events")
+    p.add_argument("--max", type=int)
+    o = p.parse_args()
+    build = pathlib.Path(o.build)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(prefix="heliod-", dir="/tmp") as tmp:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        tokens = "\n".join(f"user-{i}:sha256:{hashlib.sha256(f't{i}'.encode()).hexdigest()}" for i in range(o.conns))
+        config = {"workers": 1, "run_dir": f"{tmp}/run", "listeners": [{"address": f"127.0.0.1:{port}"}],
+                  "log": {"level": "warn"},
+                  "endpoints": [{"path": "/ws", "protocol": "events", "auth_timeout": "60s",
+                                 "auth": {"method": "static", "tokens": tokens}},
+                                {"path": "/echo", "protocol": "echo"}]}
+        path = pathlib.Path(tmp, "c.yaml")
+        path.write_text(json.dumps(config))
+        broker = subprocess.Popen([build / "heliod", "-n", "-c", path])
+        try:
+            ctl = [build / "helioctl", "-s", f"{tmp}/run/heliod.sock", "--json"]
+            for _ in range(200):
+                done = subprocess.run([*ctl, "show", "workers"], capture_output=True, text=True)
+                rows = [json.loads(x) for x in done.stdout.splitlines()] if done.returncode == 0 else []
+                if rows and all(r["state"].lower() == "running" and r["bus_up"] for r in rows):
+                    break
+                time.sleep(0.05)
+            pids = [r["pid"] for r in rows]
+            where = "/ws" if o.endpoint == "events" else "/echo"
+            hello = '{{"event":"authenticate","data":{{"token":"t{i}"}}}}' if o.endpoint == "events" else None
+            for s in open_clients(port, 100, where, hello):  # touch every code path once
+                s.close()
+            time.sleep(1)
+            before = private_bytes(pids)
+            began = time.monotonic()
+            clients = open_clients(port, o.conns, where, hello)
+            took = time.monotonic() - began
+            time.sleep(1)
+            each = (private_bytes(pids) - before) / len(clients)
+            print(json.dumps({"date": datetime.date.today().isoformat(), "machine": f"{os.cpu_count()} × {platform.machine()}, Linux {platform.release()}",
+                              "endpoint": o.endpoint, "connections": len(clients), "bytes_per_connection": round(each),
+                              "connect_seconds": round(took, 1)}))
+            for s in clients:
+                s.close()
+        finally:
+            broker.terminate()
+            broker.wait(30)
+    if o.max and each > o.max:
+        sys.exit(f"{each:.0f} bytes a connection; at most {o.max} were allowed")
+
+
+main()
