@@ -1,0 +1,677 @@
+#include "supervisor/crew.h"
+#include "common/clock.h"
+#include "common/fd.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/uuid.h"
+#include "supervisor/from_worker.h"
+#include "supervisor/supervisor.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ROOM "crew"
+#define WATCHDOG_GRAIN_MS 1000 /* a healthy worker turns at least this often */
+#define ABORT_GRACE_MS 2000    /* from SIGABRT to SIGKILL: time for a core */
+#define GONE_GRACE_MS 5000     /* a channel that closed before its process */
+#define RETIRE_MARGIN_MS 5000  /* beyond what the worker was granted */
+#define START_LIMIT_MS 30000   /* from exec to READY, outside of a boot */
+
+static void on_due(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
+{
+    crew_fill(ctx);
+}
+
+void crew_init(struct supervisor *s)
+{
+    s->crew.level = log_threshold;
+    evtimer_assign(&s->crew.due, s->base, on_due, s);
+}
+
+struct child *member_child(const struct member *m)
+{
+    return &m->s->slots.children[m->index];
+}
+
+bool member_is_running(const struct member *m)
+{
+    return member_child(m)->state == CHILD_RUNNING && !m->is_gone && !m->is_reaped;
+}
+
+bool member_is_alive(const struct member *m)
+{
+    uint32_t state = member_child(m)->state;
+    return (state == CHILD_RUNNING || state == CHILD_RETIRING) && m->has_greeted &&
+           !m->is_gone && !m->is_reaped;
+}
+
+struct member *crew_any(struct supervisor *s, unsigned not_slot)
+{
+    struct member *second = NULL;
+    CREW_EACH(m, s)
+    {
+        if (!member_is_running(m))
+            continue;
+        if (member_child(m)->slot != not_slot)
+            return m;
+        second = m;
+    }
+    return second;
+}
+
+unsigned crew_n(const struct supervisor *s)
+{
+    unsigned n = 0;
+    CREW_EACH(m, s)
+    n++;
+    return n;
+}
+
+/* ── counters: a page belongs to its slot; one that leaves the slot adds its totals to
+ * the slot's past ── */
+
+static void fold(struct supervisor *s, unsigned slot, const struct counters *page)
+{
+    for (size_t i = 0; i < counter_rows_n; i++) {
+        const struct counter_row *row = &counter_rows[i];
+        uint64_t *past = (uint64_t *)((char *)&s->crew.past[slot] + row->offset);
+        if (!row->is_gauge)
+            *past += counters_read(page, row);
+    }
+}
+
+static void retire_page(struct supervisor *s, unsigned slot, struct counters *page,
+                        int *fd)
+{
+    if (!page)
+        return;
+    fold(s, slot, page);
+    counters_unmap(page);
+    fd_close(fd);
+}
+
+uint64_t crew_counter(const struct supervisor *s, unsigned slot,
+                      const struct counter_row *row)
+{
+    uint64_t sum = counters_read(&s->crew.past[slot], row);
+    if (s->crew.pages[slot])
+        sum += counters_read(s->crew.pages[slot], row);
+    CREW_EACH(m, s)
+    if (member_child(m)->slot == slot && m->page != s->crew.pages[slot])
+        sum += counters_read(m->page, row);
+    return sum;
+}
+
+/* A successor gets a page of its own: a page has one writer. */
+static int take_page(struct member *m, bool is_successor, struct err *e)
+{
+    struct supervisor *s = m->s;
+    struct child *c = member_child(m);
+    struct slot *slot = &s->slots.slots[c->slot];
+    if (!is_successor && s->crew.pages[c->slot]) {
+        m->page = s->crew.pages[c->slot];
+        c->counters_fd = slot->counters_fd;
+        return 0;
+    }
+    c->counters_fd = counters_create(&m->page, e);
+    if (c->counters_fd < 0)
+        return -1;
+    if (!is_successor) {
+        s->crew.pages[c->slot] = m->page;
+        slot->counters_fd = c->counters_fd;
+    }
+    return 0;
+}
+
+/* ── birth ── */
+
+static void free_member(struct member *m)
+{
+    chan_close(&m->chan);
+    m->s->crew.members[m->index] = NULL;
+    free(m);
+}
+
+static int exec_worker(struct member *m, int chan_fd, struct err *e)
+{
+    struct supervisor *s = m->s;
+    struct child *c = member_child(m);
+    struct spawn spawn = {.path = s->options->worker,
+                          .run_dir = s->run_dir,
+                          .log_level = log_level_name(s->crew.level),
+                          .slot = c->slot,
+                          .worker = c->worker,
+                          .chan_fd = chan_fd,
+                          .counters_fd = c->counters_fd,
+                          .log_fd = s->logs.worker_end,
+                          .user = s->user};
+    c->pid = spawn_worker(&spawn, e);
+    return c->pid < 0 ? -1 : 0;
+}
+
+static int open_member(struct member *m, bool is_successor, struct err *e)
+{
+    int pair[2];
+    if (take_page(m, is_successor, e) < 0 || fd_pair(SOCK_SEQPACKET, pair, e) < 0)
+        return -1;
+    int rc = exec_worker(m, pair[1], e);
+    fd_close(&pair[1]);
+    if (rc < 0) {
+        fd_close(&pair[0]);
+        return -1;
+    }
+    if (chan_open(&m->chan, m->s->base, pair[0], MSG_W2S, &from_worker, m, e) < 0) {
+        kill(member_child(m)->pid, SIGKILL);
+        waitpid(member_child(m)->pid, NULL, 0);
+        return -1;
+    }
+    member_child(m)->chan_fd = pair[0];
+    return 0;
+}
+
+static void drop_page(struct member *m)
+{
+    struct child *c = member_child(m);
+    if (m->page != m->s->crew.pages[c->slot])
+        retire_page(m->s, c->slot, m->page, &c->counters_fd);
+    else if (m->page)
+        counters_zero_gauges(m->page);
+    m->page = NULL;
+}
+
+/* -1: the slot is in back-off again (or keeps its worker, if this was to be a successor).
+ */
+static int start_worker(struct supervisor *s, unsigned slot, struct err *e)
+{
+    int64_t now = clock_now_ms();
+    bool is_successor = s->slots.slots[slot].child != CHILD_NONE;
+    uint32_t index = slot_seat(&s->slots, slot, now);
+    if (index == CHILD_NONE)
+        return err_set(e, "slot %u takes no worker now", slot);
+    struct member *m = NEW(struct member);
+    *m = (struct member){.s = s, .index = index, .turns_ms = now};
+    s->crew.members[index] = m;
+    if (open_member(m, is_successor, e) < 0) {
+        drop_page(m);
+        free_member(m);
+        slot_died(&s->slots, index, false, now);
+        return -1;
+    }
+    struct child *c = member_child(m);
+    log_info("worker started slot=%u worker=%u pid=%d", slot, c->worker, c->pid);
+    return 0;
+}
+
+static void plan_due(struct supervisor *s)
+{
+    int64_t next = slot_next_due(&s->slots), now = clock_now_ms();
+    event_del(&s->crew.due);
+    if (next == INT64_MAX || supervisor_is_stopping(s))
+        return;
+    int64_t wait = MAX(next - now, 1);
+    struct timeval tv = {wait / 1000, wait % 1000 * 1000};
+    event_add(&s->crew.due, &tv);
+}
+
+static void start_due(struct supervisor *s, unsigned slot)
+{
+    struct err e = {0};
+    if (start_worker(s, slot, &e) == 0)
+        return;
+    if (s->phase == SUPERVISOR_BOOTING)
+        supervisor_boot_failed(s, "%s", e.text);
+    else
+        log_error("no worker for slot %u: %s; next attempt in %" PRId64 " ms", slot,
+                  e.text, s->slots.slots[slot].due_ms - clock_now_ms());
+}
+
+void crew_fill(struct supervisor *s)
+{
+    int64_t now = clock_now_ms();
+    for (unsigned i = 0; i < SLOTS_MAX && !supervisor_is_stopping(s); i++)
+        if (slot_is_due(&s->slots, i, now))
+            start_due(s, i);
+    plan_due(s);
+}
+
+int crew_replace(struct supervisor *s, unsigned slot, struct err *e)
+{
+    if (slot >= s->slots.slots_n)
+        return err_set(e, "there is no slot %u: slots are 0 to %u", slot,
+                       s->slots.slots_n - 1);
+    const struct slot *seat = &s->slots.slots[slot];
+    if (seat->state != SLOT_RUNNING)
+        return err_set(e, "slot %u is %s: it has no running worker to replace", slot,
+                       slot_state_name(seat->state));
+    if (seat->successor != CHILD_NONE)
+        return err_set(e, "the worker of slot %u is being replaced already", slot);
+    return start_worker(s, slot, e);
+}
+
+/* ── talking ── */
+
+void crew_kill(struct member *m, int sig)
+{
+    if (!m->is_reaped && member_child(m)->pid > 0)
+        kill(member_child(m)->pid, sig);
+}
+
+void crew_tell(struct member *m, enum msg_type type, const void *fixed, struct str tail,
+               int fd)
+{
+    if (m->is_gone || m->is_reaped)
+        return;
+    if (chan_send(&m->chan, type, fixed, tail, fd) == 0)
+        return;
+    if (errno == EPIPE || errno == ECONNRESET)
+        return; /* it is dying; that is told elsewhere */
+    log_error("worker takes no message (%s): killed slot=%u pid=%d", msg_find(type)->name,
+              member_child(m)->slot, member_child(m)->pid);
+    crew_kill(m, SIGKILL);
+}
+
+/* A book beyond one message loses its last lines, whole ones. */
+static struct str fitting_book(const struct supervisor *s)
+{
+    struct str book = s->resolve ? resolve_book(s->resolve) : STR_NONE;
+    if (book.n <= MSG_TAIL_MAX)
+        return book;
+    log_error("the address book is too long: %zu bytes", book.n);
+    for (book.n = MSG_TAIL_MAX; book.n && book.p[book.n - 1] != '\n';)
+        book.n--;
+    return book;
+}
+
+void crew_send_addresses(struct supervisor *s, struct member *only)
+{
+    struct str book = fitting_book(s);
+    CREW_EACH(m, s)
+    if (m->has_greeted && (!only || m == only))
+        CREW_TELL(m, ADDRESSES, struct msg_empty, book, -1, 0);
+}
+
+void crew_offer(struct member *m)
+{
+    uint32_t gen = m->s->conf->generation;
+    m->offered = gen;
+    CREW_TELL(m, CONF_COMMIT, struct msg_gen, STR_NONE, m->s->conf_fd, .gen = gen);
+}
+
+void crew_set_level(struct supervisor *s, enum log_level level)
+{
+    s->crew.level = level;
+    log_set_level(level);
+    CREW_EACH(m, s)
+    if (m->has_greeted)
+        CREW_TELL(m, LOG_LEVEL, struct msg_level, STR_NONE, -1, .level = level);
+}
+
+static void give_up(struct member *m, const char *why)
+{
+    log_error("worker killed: %s slot=%u pid=%d", why, member_child(m)->slot,
+              member_child(m)->pid);
+    crew_kill(m, SIGKILL);
+}
+
+void crew_greeted(struct member *m, const struct msg_hello *hello, struct str server_id)
+{
+    struct child *c = member_child(m);
+    struct uuid id;
+    if (m->has_greeted || hello->version != MSG_VERSION ||
+        hello->pid != (uint32_t)c->pid || hello->slot != c->slot ||
+        !uuid_parse(server_id, &id)) {
+        give_up(m, hello->version != MSG_VERSION ? "it is of another version"
+                                                 : "odd greeting");
+        return;
+    }
+    m->has_greeted = true;
+    uuid_text(&id, c->server_id);
+    crew_send_addresses(m->s, m);
+    if (member_child(m)->state != CHILD_STARTING)
+        return; /* given up meanwhile */
+    seating_give(m->s, m);
+    crew_offer(m);
+}
+
+static void send_lost(struct member *m, const char *server_id)
+{
+    CREW_TELL(m, LOST, struct msg_empty, str_of(server_id), -1, 0);
+}
+
+static void tell_lost(struct supervisor *s)
+{
+    struct crew *c = &s->crew;
+    struct member *m = crew_any(s, SLOTS_MAX);
+    for (unsigned i = 0; m && i < c->lost_n; i++)
+        send_lost(m, c->lost[i]);
+    if (m)
+        c->lost_n = 0;
+}
+
+static void remember_lost(struct supervisor *s, const char *server_id)
+{
+    struct crew *c = &s->crew;
+    if (c->lost_n == CREW_LOST_MAX) {
+        log_warn("the back end is not told that worker %s was lost: no worker lives to "
+                 "tell it",
+                 c->lost[0]);
+        memmove(c->lost[0], c->lost[1], sizeof c->lost - sizeof c->lost[0]);
+        c->lost_n--;
+    }
+    memcpy(c->lost[c->lost_n++], server_id, SERVER_ID_MAX);
+}
+
+/* ── configuration: outside of a transaction whoever agrees to the live one may apply it
+ * ── */
+
+void crew_conf_ready(struct member *m, uint32_t gen)
+{
+    if (gen != m->offered)
+        return; /* the answer to an offer that was taken back */
+    m->offered = 0;
+    if (reload_agreed(m->s, m, gen))
+        return;
+    if (gen == m->s->conf->generation)
+        CREW_TELL(m, CONF_APPLY, struct msg_gen, STR_NONE, -1, .gen = gen);
+    else
+        crew_offer(m);
+}
+
+void crew_conf_refused(struct member *m, uint32_t gen, struct str why)
+{
+    if (gen != m->offered)
+        return;
+    m->offered = 0;
+    if (reload_refused(m->s, m, gen, why))
+        return;
+    if (m->s->phase == SUPERVISOR_BOOTING)
+        supervisor_boot_failed(m->s, STR_FMT, STR_ARG(why));
+    else if (gen == m->s->conf->generation)
+        log_error("worker refuses the live configuration: %s", log_esc(why));
+    if (gen == m->s->conf->generation)
+        give_up(m, "it refuses the live configuration");
+}
+
+/* The successor has the same sockets: what its predecessor had is no longer its to drain.
+ */
+static void replace(struct supervisor *s, struct member *successor, uint32_t old)
+{
+    struct member *m = s->crew.members[old];
+    unsigned slot = member_child(successor)->slot;
+    s->crew.pages[slot] = successor->page;
+    s->slots.slots[slot].counters_fd = member_child(successor)->counters_fd;
+    seating_forget(s, old);
+    memset(m->given, 0, sizeof m->given);
+    crew_send_retire(m);
+    log_info("worker replaced slot=%u old=%d new=%d", slot, member_child(m)->pid,
+             member_child(successor)->pid);
+    ctl_replaced(s, slot, true, "");
+}
+
+void crew_is_ready(struct member *m, uint32_t gen)
+{
+    struct supervisor *s = m->s;
+    struct child *c = member_child(m);
+    c->generation = gen;
+    if (gen != s->conf->generation && s->reload.state == RELOAD_IDLE)
+        crew_offer(m); /* a reload went through while it was starting */
+    if (c->state != CHILD_STARTING)
+        return;
+    int64_t now = clock_now_ms();
+    uint32_t old = slot_ready(&s->slots, m->index, now);
+    m->turns_ms = now;
+    log_info("worker ready slot=%u worker=%u pid=%d in_ms=%" PRId64, c->slot, c->worker,
+             c->pid, now - c->started_ms);
+    if (old != CHILD_NONE)
+        replace(s, m, old);
+    seating_settle(s);
+    tell_lost(s);
+    supervisor_boot_look(s);
+}
+
+void crew_bus_state(struct member *m, bool on, struct str why)
+{
+    struct child *c = member_child(m);
+    c->bus_up = on;
+    snprintf(m->bus_why, sizeof m->bus_why, "%s", log_esc(why));
+    supervisor_boot_look(m->s);
+}
+
+/* ── leaving ── */
+
+void crew_retire(struct supervisor *s, unsigned slot)
+{
+    uint32_t successor = s->slots.slots[slot].successor;
+    uint32_t state = s->slots.slots[slot].child == CHILD_NONE
+                         ? (uint32_t)CHILD_FREE
+                         : s->slots.children[s->slots.slots[slot].child].state;
+    uint32_t index = slot_retire(&s->slots, slot);
+    if (successor != CHILD_NONE) {
+        s->crew.members[successor]->is_told_to_leave = true;
+        crew_kill(s->crew.members[successor], SIGKILL);
+        ctl_replaced(s, slot, false, "the slot was given up");
+    }
+    if (index == CHILD_NONE) {
+        retire_page(s, slot, s->crew.pages[slot], &s->slots.slots[slot].counters_fd);
+    } else if (state != CHILD_RUNNING) { /* it serves nobody yet */
+        s->slots.children[index].state = CHILD_STOPPING;
+        s->crew.members[index]->is_told_to_leave = true;
+        crew_kill(s->crew.members[index], SIGKILL);
+    }
+    s->crew.pages[slot] = NULL; /* a living worker has it still, until it goes */
+    s->slots.slots[slot].counters_fd = -1;
+}
+
+void crew_send_retire(struct member *m)
+{
+    int64_t ms = m->s->conf->main.retire_timeout;
+    if (m->has_retire)
+        return;
+    m->has_retire = m->is_told_to_leave = true;
+    m->kill_ms =
+        clock_now_ms() + ms + m->s->conf->main.shutdown_timeout + RETIRE_MARGIN_MS;
+    CREW_TELL(m, RETIRE, struct msg_timeout, STR_NONE, -1, .ms = (uint32_t)ms);
+}
+
+/* ── death: a process is buried when it was reaped and its last messages were read ── */
+
+static const char *cause(int status, char *text, size_t cap)
+{
+    if (WIFSIGNALED(status))
+        snprintf(text, cap, "signal=%d (%s%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)), WCOREDUMP(status) ? ", core dumped" : "");
+    else
+        snprintf(text, cap, "status=%d", WEXITSTATUS(status));
+    return text;
+}
+
+static bool ended_cleanly(const struct member *m)
+{
+    return WIFEXITED(m->status) && WEXITSTATUS(m->status) == 0;
+}
+
+static void log_death(const struct member *m, bool planned, int64_t now)
+{
+    const struct child *c = member_child(m);
+    const struct counters *page = m->page;
+    char text[96];
+    if (planned) {
+        log_info("worker left slot=%u worker=%u pid=%d uptime_ms=%" PRId64, c->slot,
+                 c->worker, c->pid, now - c->started_ms);
+        return;
+    }
+    log_error("worker died slot=%u worker=%u pid=%d %s uptime_ms=%" PRId64 " state=%s"
+              " connections=%" PRIu64 " websockets=%" PRIu64 " messages_in=%" PRIu64
+              " messages_out=%" PRIu64,
+              c->slot, c->worker, c->pid, cause(m->status, text, sizeof text),
+              now - c->started_ms, child_state_name(c->state), page->connections,
+              page->websockets, page->messages_in, page->messages_out);
+}
+
+/* The slot's page is that of the worker that sits in it now. */
+static void inherit_page(struct supervisor *s, unsigned slot, uint32_t heir)
+{
+    retire_page(s, slot, s->crew.pages[slot], &s->slots.slots[slot].counters_fd);
+    s->crew.pages[slot] = s->crew.members[heir]->page;
+    s->slots.slots[slot].counters_fd = s->slots.children[heir].counters_fd;
+}
+
+static void after_death(struct supervisor *s, unsigned slot, const struct slot_loss *loss)
+{
+    uint32_t heir = s->slots.slots[slot].child;
+    if (loss->was_seated && heir != CHILD_NONE)
+        inherit_page(s, slot, heir);
+    if (loss->was_successor)
+        ctl_replaced(s, slot, false, "the new worker died before it was ready");
+    if (loss->was_seated && heir != CHILD_NONE)
+        ctl_replaced(s, slot, true, "");
+    if (loss->throttled)
+        log_error(
+            "slot %u failed %d times in a row: its listeners are lent to a neighbour;"
+            " next attempt in %" PRId64 " ms",
+            slot, SLOT_THROTTLE_AT, loss->delay_ms);
+}
+
+static void bury(struct member *m)
+{
+    struct supervisor *s = m->s;
+    struct child dead = *member_child(m);
+    int64_t now = clock_now_ms();
+    bool planned =
+        m->is_told_to_leave && (ended_cleanly(m) || dead.state == CHILD_STOPPING);
+    bool at_boot = s->phase == SUPERVISOR_BOOTING;
+    char text[96];
+    logsink_drain(&s->logs);
+    log_death(m, planned, now);
+    if (at_boot)
+        supervisor_boot_failed(s, "the worker of slot %u ended before it was ready: %s",
+                               dead.slot, cause(m->status, text, sizeof text));
+    ask_lost(s, m);
+    reload_lost(s, m);
+    seating_forget(s, m->index);
+    drop_page(m);
+    struct slot_loss loss = slot_died(&s->slots, m->index, planned, now);
+    if (loss.was_serving && dead.server_id[0] && !supervisor_is_stopping(s))
+        remember_lost(s, dead.server_id);
+    free_member(m);
+    after_death(s, dead.slot, &loss);
+    tell_lost(s);
+    seating_settle(s);
+    crew_fill(s);
+    stop_look(s);
+}
+
+static void look_for_death(struct member *m)
+{
+    if (m->is_reaped && m->is_gone)
+        bury(m);
+}
+
+void crew_gone(struct member *m, const char *why)
+{
+    m->is_gone = true;
+    member_child(m)->chan_fd = -1;
+    if (!m->is_reaped) {
+        log_debug("a worker's channel ended: %s pid=%d", why, member_child(m)->pid);
+        m->kill_ms = clock_now_ms() + GONE_GRACE_MS;
+    }
+    look_for_death(m);
+}
+
+bool crew_reap(struct supervisor *s, pid_t pid, int status)
+{
+    uint32_t index = slot_child_by_pid(&s->slots, pid);
+    if (index == CHILD_NONE)
+        return false;
+    struct member *m = s->crew.members[index];
+    m->is_reaped = true;
+    m->status = status;
+    m->reaped_ms = clock_now_ms();
+    if (m->pauses)
+        chan_pause(&m->chan, false); /* its last words, and its end */
+    look_for_death(m);
+    return true;
+}
+
+/* ── watching ── */
+
+static void watch_turns(struct member *m, int64_t now)
+{
+    const struct child *c = member_child(m);
+    uint64_t turns = __atomic_load_n(&m->page->turns, __ATOMIC_RELAXED);
+    if (turns != m->turns || (c->state != CHILD_RUNNING && c->state != CHILD_RETIRING)) {
+        m->turns = turns;
+        m->turns_ms = now;
+        return;
+    }
+    int64_t still = now - m->turns_ms;
+    if (m->is_aborted || still < m->s->conf->main.watchdog + WATCHDOG_GRAIN_MS)
+        return;
+    log_error("worker is stuck: its loop has not turned for %" PRId64
+              " ms: aborted slot=%u pid=%d",
+              still, c->slot, c->pid);
+    m->is_aborted = true;
+    m->is_told_to_leave = false;
+    m->kill_ms = now + ABORT_GRACE_MS;
+    crew_kill(m, SIGABRT);
+}
+
+static void watch_kill(struct member *m, int64_t now)
+{
+    if (m->kill_ms == 0 || now < m->kill_ms)
+        return;
+    if (!m->is_aborted)
+        log_warn("worker did not leave in time: killed slot=%u pid=%d",
+                 member_child(m)->slot, member_child(m)->pid);
+    m->kill_ms = now + GONE_GRACE_MS;
+    crew_kill(m, SIGKILL);
+}
+
+static void watch_start(struct member *m, int64_t now)
+{
+    const struct child *c = member_child(m);
+    if (c->state != CHILD_STARTING || m->s->phase == SUPERVISOR_BOOTING || m->kill_ms ||
+        now - c->started_ms < START_LIMIT_MS)
+        return;
+    give_up(m, "it does not become ready");
+    m->kill_ms = now + GONE_GRACE_MS;
+}
+
+void crew_watch(struct supervisor *s, int64_t now, bool is_late)
+{
+    CREW_EACH(m, s)
+    {
+        if (is_late)
+            m->turns_ms = now;
+        if (m->is_reaped) { /* its channel should have ended long ago */
+            if (now - m->reaped_ms > GONE_GRACE_MS) {
+                m->is_gone = true;
+                look_for_death(m);
+            }
+            continue;
+        }
+        watch_turns(m, now);
+        watch_start(m, now);
+        watch_kill(m, now);
+    }
+}
+
+/* What is left at the very end: nobody waits for these processes any more. */
+void crew_fini(struct supervisor *s)
+{
+    CREW_EACH(m, s)
+    {
+        crew_kill(m, SIGKILL);
+        if (!m->is_reaped)
+            waitpid(member_child(m)->pid, NULL, 0);
+        drop_page(m);
+        free_member(m);
+    }
+    for (unsigned i = 0; i < SLOTS_MAX; i++) {
+        counters_unmap(s->crew.pages[i]);
+        s->crew.pages[i] = NULL;
+        fd_close(&s->slots.slots[i].counters_fd);
+    }
+    event_del(&s->crew.due);
+}
