@@ -1,3 +1,4 @@
+// floors: common net ws http
 /* request, upgrade and route over one head: chopped anywhere, under several limits;
  * whatever is said about it must be fit to be sent. */
 #include "worker/http/request.h"

@@ -1,3 +1,4 @@
+// floors: common net ws
 /* scan against itself (judged once, walked again) and against json-c where both must
  * agree. */
 #include "common/scan.h"

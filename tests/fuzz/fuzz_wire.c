@@ -1,3 +1,4 @@
+// floors: common net ws
 /* wire and utf8 against plain re-statements of the rules: a stream of frames, cut
  * anywhere. */
 #include "worker/ws/utf8.h"
