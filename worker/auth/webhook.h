@@ -22,9 +22,10 @@ struct webhooks *webhooks_new(struct event_base *base, const struct addresses *b
 void webhooks_free(struct webhooks *w); /* under way: cancelled, fn is not called */
 /* POSTs body to url with conf's timeout, secret and CA. fn is called exactly once, never
  * before this returns. NULL: the queue is full. fn NULL: fire and forget (still counted).
- * Calls with the same non-NULL `order` go out one after the other. conf must stay until
- * the call ended: it is borrowed (the caller holds its settings). Limits:
- * conf->concurrency, conf->queue. */
+ * Calls with the same non-NULL `order` go out one after the other. Url, body and conf are
+ * only read during this call. Limits, per conf: conf->concurrency under way, conf->queue
+ * waiting. hooks_failed counts (and the log tells of) calls without an answer and answers
+ * other than 2xx, 401 and 403; bodies that make no sense are the caller's to count. */
 struct webhook_call *webhook_post(struct webhooks *w, const struct conf_hooks *conf,
                                   struct str url, struct str body, const void *order,
                                   webhook_fn fn, void *ctx);
