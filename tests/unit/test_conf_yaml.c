@@ -1,6 +1,8 @@
 // floors: supervisor
 #include "supervisor/conf_yaml.h"
 
+#include "common/fd.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -42,6 +44,12 @@ static int make_files(void **state)
     put_file("newline", STR("\n"));
     put_file("public.pem", STR("-----BEGIN PUBLIC KEY-----\nAAAA\n"));
     put_file("private.pem", STR("-----BEGIN PRIVATE KEY-----\nAAAA\n"));
+    /* the names in the manual's examples */
+    put_file("jwt.key", STR("hush"));
+    put_file("hook.secret", STR("hush"));
+    put_file("tokens", STR("a:sha256:00\n"));
+    put_file("2025.pem", STR("-----BEGIN PUBLIC KEY-----\nAAAA\n"));
+    put_file("2026.pem", STR("-----BEGIN PUBLIC KEY-----\nBBBB\n"));
     char big[513 + 2];
     memset(big, 'x', sizeof(big));
     put_file("big", (struct str){big, sizeof(big)});
@@ -55,8 +63,9 @@ static int remove_files(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "secret",  "crlf",       "two",         "binary", "nothing",
-        "newline", "public.pem", "private.pem", "big",    "heliod.yaml"};
+        "secret",  "crlf",        "two",         "binary",   "nothing",
+        "newline", "public.pem",  "private.pem", "big",      "heliod.yaml",
+        "jwt.key", "hook.secret", "tokens",      "2025.pem", "2026.pem"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         unlink(in_dir(names[i]));
     return rmdir(dir);
@@ -736,6 +745,82 @@ static void test_rules_of_urls(void **state UNUSED)
         {URL("http://é/"), AT "is not a URL: host, port or a character in it is wrong"});
 }
 
+/* What is written about the format has to be true. */
+
+static void read_ours(const char *name, struct buf *out)
+{
+    struct buf path = {0};
+    const char *here = strstr(__FILE__, "tests/unit/");
+    buf_put(&path, __FILE__, (size_t)(here - __FILE__));
+    buf_str(&path, str_of(name));
+    if (fd_read_file(buf_cstr(&path), CONF_YAML_MAX, out, &e))
+        fail_msg("%s", e.text);
+    buf_free(&path);
+}
+
+static void test_the_sample_file(void **state UNUSED)
+{
+    struct buf text = {0};
+    struct conf *c;
+    read_ours("etc/heliod.yaml", &text);
+    if (conf_yaml_read(buf_view(&text), "etc/heliod.yaml", &c, &e))
+        fail_msg("%s", e.text);
+    expect_text(c->main.listeners.v[0].address, "127.0.0.1:8000");
+    assert_int_equal(c->main.endpoints.n, 2);
+    expect_text(c->main.endpoints.v[0].path, "/ws");
+    assert_int_equal(c->main.endpoints.v[0].auth.method, AUTH_ANONYMOUS);
+    assert_int_equal(c->main.endpoints.v[1].protocol, PROTOCOL_ECHO);
+    conf_unref(c);
+    buf_free(&text);
+}
+
+/* Files of the examples lie in the test's directory, under their last name. */
+static void localize(struct str text, struct buf *out)
+{
+    static const char *const away[] = {"/etc/heliod/", "keys/"};
+    for (size_t i = 0; i < text.n; i++) {
+        size_t skip = 0;
+        for (size_t k = 0; k < ARRAY_LEN(away); k++)
+            if (str_starts((struct str){text.p + i, text.n - i}, str_of(away[k])))
+                skip = strlen(away[k]);
+        i += skip;
+        buf_char(out, text.p[i]);
+    }
+}
+
+static void check_example(struct str text)
+{
+    struct buf local = {0};
+    struct conf *c;
+    localize(text, &local);
+    if (conf_yaml_read(buf_view(&local), in_dir("heliod.yaml"), &c, &e))
+        fail_msg("%s\n" STR_FMT, e.text, STR_ARG(text));
+    conf_unref(c);
+    buf_free(&local);
+}
+
+static void test_the_examples_of_the_manual(void **state UNUSED)
+{
+    static const struct str begin = STR(".Bd -literal -offset indent\n"),
+                            end = STR(".Ed\n");
+    struct buf page = {0};
+    unsigned examples = 0;
+    read_ours("man/heliod.yaml.5", &page);
+    setenv("REDIS_PASSWORD", "x", 1);
+    for (char *p = (char *)buf_cstr(&page); (p = strstr(p, begin.p));) {
+        char *text = p + begin.n;
+        p = strstr(text, end.p);
+        assert_non_null(p);
+        *p++ = '\0';
+        if (!strstr(text, "endpoints:"))
+            continue;
+        check_example(str_of(text));
+        examples++;
+    }
+    assert_int_equal(examples, 4);
+    buf_free(&page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -761,6 +846,8 @@ int main(void)
         cmocka_unit_test(test_rules_of_endpoints),
         cmocka_unit_test(test_rules_of_authentication),
         cmocka_unit_test(test_rules_of_urls),
+        cmocka_unit_test(test_the_sample_file),
+        cmocka_unit_test(test_the_examples_of_the_manual),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
