@@ -149,7 +149,7 @@ class Broker:
 
     @property
     def redis_path(self):
-        return str(self.dir / "run" / "redis.sock")
+        return str(self.dir / "run" / "redis" / "redis.sock")
 
 
 @pytest.fixture
