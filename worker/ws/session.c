@@ -208,10 +208,14 @@ static void begin_frame(struct conn *c, const struct wire_header *h)
     }
 }
 
-/* A whole data message that lies in one piece in the inbox: the common case, no copy. */
+/* A control frame, or a data message of one frame, that lies in one piece in the inbox: the common case, no copy. */
 static void whole_message(struct conn *c, const struct wire_header *h, char *p)
 {
     wire_unmask(p, h->length, h->mask, 0);
+    if (is_control(h->opcode)) {
+        on_control(c, h->opcode, (struct str){p, h->length});
+        return;
+    }
     if (h->opcode == WIRE_TEXT && !utf8_ok(p, h->length)) {
         fail(c, 1007, "a text message that is not UTF-8");
         return;
@@ -247,7 +251,8 @@ static void end_control_frame(struct conn *c)
     char payload[125];
     size_t n = c->st.frame_seen;
     b->n -= n;
-    memcpy(payload, b->p + b->n, n);
+    if (n)
+        memcpy(payload, b->p + b->n, n);
     if (b->n == 0 && !c->st.message_opcode)
         conn_partial_done(c);
     on_control(c, c->st.frame_opcode, (struct str){payload, n});
@@ -324,7 +329,7 @@ static void on_bytes(struct conn *c, char *p, size_t n)
             n -= took;
             if (!whole || !check_header(c, &h))
                 continue;
-            if (h.length <= n && h.fin && !c->st.message_opcode && !is_control(h.opcode)) {
+            if (h.length <= n && (is_control(h.opcode) || (h.fin && !c->st.message_opcode))) {
                 whole_message(c, &h, p);
                 p += h.length;
                 n -= h.length;
