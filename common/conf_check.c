@@ -317,26 +317,28 @@ static unsigned check_algorithms(struct check *k, size_t n, const struct conf_au
 }
 
 /* A public key taken for a shared secret would let everybody sign: the kind of key and
- * the algorithms must fit. */
-static int check_key(struct check *k, const char *path, struct str key, unsigned families)
+ * the algorithms must fit. *had: the families that have a key so far. */
+static int check_key(struct check *k, const char *path, struct str key, unsigned families,
+                     unsigned *had)
 {
     if (key.n && memmem(key.p, key.n, "PRIVATE KEY-----", 16))
         return blame(k, path,
                      "is a private key; tokens are verified with the public one");
     bool is_pem = key.n && memmem(key.p, key.n, "-----BEGIN ", 11);
     if (is_pem && !(families & FAMILY_PUBLIC))
-        return blame(k, path,
-                     "is a PEM key, but all accepted algorithms (HS…) take a "
-                     "shared secret");
+        return blame(
+            k, path,
+            "is a PEM key, but all accepted algorithms (HS…) take a shared secret");
     if (!is_pem && !(families & FAMILY_HMAC))
         return blame(k, path,
                      "is not a PEM key, which all accepted algorithms need "
                      "(-----BEGIN PUBLIC KEY-----)");
+    *had |= is_pem ? FAMILY_PUBLIC : FAMILY_HMAC;
     return 0;
 }
 
 static int check_keys(struct check *k, size_t n, const struct conf_auth *a,
-                      unsigned families)
+                      unsigned families, unsigned *had)
 {
     for (size_t i = 0; i < a->keys.n; i++) {
         struct at kid = at("endpoints[%zu].auth.keys[%zu].kid", n, i);
@@ -346,7 +348,7 @@ static int check_keys(struct check *k, size_t n, const struct conf_auth *a,
                     k, kid.s, "%s is taken by the key%s", conf_show(a->keys.v[i].kid).s,
                     first_in(k, at("endpoints[%zu].auth.keys[%zu].kid", n, j).s).s);
         if (check_key(k, at("endpoints[%zu].auth.keys[%zu].key", n, i).s,
-                      a->keys.v[i].key.value, families))
+                      a->keys.v[i].key.value, families, had))
             return -1;
     }
     return 0;
@@ -355,17 +357,22 @@ static int check_keys(struct check *k, size_t n, const struct conf_auth *a,
 static int check_jwt(struct check *k, size_t n, const struct conf_auth *a)
 {
     struct at path = at("endpoints[%zu].auth.key", n);
+    unsigned had = 0;
     if (!a->key.value.n && !a->keys.n)
         return blame(k, path.s, "is missing; method: jwt needs key, key_file or keys");
     unsigned families = check_algorithms(k, n, a);
     if (!families)
         return -1;
-    if (a->key.value.n && check_key(k, path.s, a->key.value, families))
+    if (a->key.value.n && check_key(k, path.s, a->key.value, families, &had))
         return -1;
-    if (a->key.value.n && families == (FAMILY_HMAC | FAMILY_PUBLIC))
-        return blame(k, at("endpoints[%zu].auth.algorithms", n).s,
-                     "HS… and public-key algorithms cannot share one key; use keys");
-    return check_keys(k, n, a, families);
+    if (check_keys(k, n, a, families, &had))
+        return -1;
+    if (had == families)
+        return 0;
+    return blame(k, at("endpoints[%zu].auth.algorithms", n).s,
+                 families & ~had & FAMILY_HMAC
+                     ? "no key is a shared secret, which HS… algorithms need"
+                     : "no key is a PEM key, which all but the HS… algorithms need");
 }
 
 /* A key of a method that is not in force is a mistake that could leave a door open. */

@@ -705,9 +705,13 @@ static void test_rules_of_authentication(void **state UNUSED)
         {AUTH("{method: jwt, key: k, algorithms: [HS256, HS256]}"),
          ":4: endpoints[0].auth.algorithms[1]: \"HS256\" stands there twice"},
         {AUTH("{method: jwt, key: k, algorithms: [HS256, RS256]}"),
-         ":4: endpoints[0].auth.algorithms: HS… and public-key algorithms cannot share "
-         "one "
-         "key; use keys"},
+         ":4: endpoints[0].auth.algorithms: no key is a PEM key, which all but the HS… "
+         "algorithms need"},
+        {AUTH("{method: jwt, key: '-----BEGIN PUBLIC KEY-----', algorithms: [ES256, "
+              "HS256]}"),
+         ":4: endpoints[0].auth.algorithms: no key is a shared secret, which HS… "
+         "algorithms "
+         "need"},
         {AUTH("{method: jwt, key: k, algorithms: [RS256]}"),
          ":4: endpoints[0].auth.key: is not a PEM key, which all accepted algorithms "
          "need "
