@@ -70,6 +70,7 @@ async def connect(url, path="/ws", **options):
     options.setdefault("ping_interval", None)
     options.setdefault("compression", None)
     options.setdefault("max_size", None)
+    options.setdefault("close_timeout", 0.2)  # of clients a test leaves open
     return Client(await websockets.connect(url + path, **options))
 
 
