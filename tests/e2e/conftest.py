@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+import client
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HELIOD_BUILD", ROOT / "build"))
 SLACK = float(os.environ.get("HELIOD_SLACK", "3"))  # deadlines are eventually-by: stretched on a busy machine
@@ -239,5 +241,12 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     args = {a: pyfuncitem.funcargs[a] for a in pyfuncitem._fixtureinfo.argnames}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**args), 120 * SLACK))
+
+    async def test():
+        try:
+            await asyncio.wait_for(pyfuncitem.obj(**args), 120 * SLACK)
+        finally:
+            client.abandon()
+
+    asyncio.run(test())
     return True
