@@ -11,13 +11,14 @@ struct filter {
     struct str user, room, endpoint, address, id;
 };
 
-/* A connection listing that goes on as the channel empties. */
+/* A walk over the connections that goes on as the channel empties. */
 struct answer {
     struct list link;
     uint32_t id;
+    enum msg_what what; /* connections, or the rooms or users of those that match */
     struct filter filter;
     size_t cursor; /* connections below it are still to be looked at */
-    uint64_t rows, limit;
+    uint64_t rows, limit; /* of connections */
 };
 
 static int filter_read(struct filter *f, struct str text, struct err *e)
@@ -104,6 +105,47 @@ static void describe(struct worker *w, struct conn *c, struct buf *row)
     buf_char(row, '}');
 }
 
+/* Rows of one answer on their way out. */
+struct telling {
+    struct worker *w;
+    uint32_t id;
+    struct buf row;
+    bool failed;
+};
+
+static void tell(struct telling *t)
+{
+    t->failed |= CHAN_SEND(&t->w->chan, ROW, struct msg_id, buf_view(&t->row), -1, .id = t->id) != 0;
+    buf_clear(&t->row);
+}
+
+/* helioctl sums the rows of a name. */
+static void tell_name(struct telling *t, const char *what, struct str name, const char *count, size_t n)
+{
+    buf_printf(&t->row, "{\"%s\":", what);
+    buf_json(&t->row, name);
+    buf_printf(&t->row, ",\"%s\":%zu,\"slot\":%u}", count, n, t->w->slot);
+    tell(t);
+}
+
+static void tell_room(void *ctx, struct str room)
+{
+    tell_name(ctx, "room", room, "members", 1);
+}
+
+static void tell_connection(struct telling *t, enum msg_what what, struct conn *c)
+{
+    struct str user = hub_user_of(c);
+    if (what == QUERY_ROOMS) {
+        hub_each_room(c, tell_room, t);
+    } else if (what == QUERY_USERS && user.p) {
+        tell_name(t, "user", user, "connections", 1);
+    } else if (what == QUERY_CONNECTIONS) {
+        describe(t->w, c, &t->row);
+        tell(t);
+    }
+}
+
 static void end(struct worker *w, uint32_t id, uint32_t status, uint64_t count, const char *why)
 {
     CHAN_SEND(&w->chan, END, struct msg_end, str_of(why), -1, .id = id, .status = status, .count = count);
@@ -119,24 +161,21 @@ static void answer_free(struct answer *a)
 /* One helping; the answer is gone when it is complete. */
 static void go_on(struct worker *w, struct answer *a)
 {
-    struct buf row = {0};
-    unsigned sent = 0;
-    bool failed = false;
+    struct telling t = {.w = w, .id = a->id};
+    unsigned told = 0;
     a->cursor = MIN(a->cursor, w->net.conns_n);
-    while (a->cursor > 0 && a->rows < a->limit && sent < ROWS_A_BREATH && !failed) {
+    while (a->cursor > 0 && a->rows < a->limit && told < ROWS_A_BREATH && !t.failed) {
         struct conn *c = w->net.conns[--a->cursor];
         if (!matches(w, c, &a->filter))
             continue;
-        buf_clear(&row);
-        describe(w, c, &row);
-        failed = CHAN_SEND(&w->chan, ROW, struct msg_id, buf_view(&row), -1, .id = a->id) != 0;
-        sent++;
+        tell_connection(&t, a->what, c);
+        told++;
         a->rows++;
     }
-    buf_free(&row);
-    if (!failed && a->cursor > 0 && a->rows < a->limit)
+    buf_free(&t.row);
+    if (!t.failed && a->cursor > 0 && a->rows < a->limit)
         return;
-    end(w, a->id, failed ? END_PARTIAL : END_OK, a->rows, failed ? "the control channel is full" : "");
+    end(w, a->id, t.failed ? END_PARTIAL : END_OK, a->rows, t.failed ? "the control channel is full" : "");
     answer_free(a);
 }
 
@@ -153,66 +192,59 @@ void query_go_on(struct worker *w)
         go_on(w, container_of(node, struct answer, link));
 }
 
-static void query_connections(struct worker *w, uint32_t id, uint32_t limit, struct str filter)
-{
-    struct err e = {0};
-    struct answer *a = NEW(struct answer);
-    list_init(&a->link);
-    if (filter_read(&a->filter, filter, &e) != 0) {
-        answer_free(a);
-        end(w, id, END_USAGE, 0, e.text);
-        return;
-    }
-    a->id = id;
-    a->cursor = w->net.conns_n;
-    a->limit = limit ? limit : UINT64_MAX;
-    list_append(&w->answers, &a->link);
-}
-
+/* All rooms or users: the hub has them counted. */
 struct names {
-    struct worker *w;
-    uint32_t id;
-    const char *what, *members;
+    struct telling telling;
+    const char *what, *count;
     uint64_t rows, limit;
-    struct buf row;
-    bool failed;
 };
 
 static void send_name(void *ctx, struct str name, size_t members)
 {
     struct names *n = ctx;
-    if (n->failed || n->rows == n->limit)
+    if (n->telling.failed || n->rows == n->limit)
         return;
-    buf_clear(&n->row);
-    buf_printf(&n->row, "{\"%s\":", n->what);
-    buf_json(&n->row, name);
-    buf_printf(&n->row, ",\"%s\":%zu,\"slot\":%u}", n->members, members, n->w->slot);
-    n->failed = CHAN_SEND(&n->w->chan, ROW, struct msg_id, buf_view(&n->row), -1, .id = n->id) != 0;
+    tell_name(&n->telling, n->what, name, n->count, members);
     n->rows++;
 }
 
 static void query_names(struct worker *w, uint32_t id, uint32_t limit, bool rooms)
 {
-    struct names n = {.w = w, .id = id, .limit = limit ? limit : UINT64_MAX};
+    struct names n = {.telling = {.w = w, .id = id}, .limit = limit ? limit : UINT64_MAX};
     n.what = rooms ? "room" : "user";
-    n.members = rooms ? "members" : "connections";
+    n.count = rooms ? "members" : "connections";
     hub_each(w->hub, rooms ? HUB_ROOM : HUB_USER, send_name, &n);
-    buf_free(&n.row);
-    end(w, id, n.failed ? END_PARTIAL : END_OK, n.rows, n.failed ? "the control channel is full" : "");
+    buf_free(&n.telling.row);
+    bool failed = n.telling.failed;
+    end(w, id, failed ? END_PARTIAL : END_OK, n.rows, failed ? "the control channel is full" : "");
+}
+
+static void query_walk(struct worker *w, struct answer *a, uint32_t limit)
+{
+    a->cursor = w->net.conns_n;
+    a->limit = limit ? limit : UINT64_MAX;
+    list_append(&w->answers, &a->link);
 }
 
 void query_start(struct worker *w, uint32_t id, uint32_t what, uint32_t limit, struct str filter)
 {
-    switch (what) {
-    case QUERY_CONNECTIONS:
-        query_connections(w, id, limit, filter);
-        break;
-    case QUERY_ROOMS:
-    case QUERY_USERS:
-        query_names(w, id, limit, what == QUERY_ROOMS);
-        break;
-    default:
+    struct err e = {0};
+    if (what != QUERY_CONNECTIONS && what != QUERY_ROOMS && what != QUERY_USERS) {
         end(w, id, END_USAGE, 0, "a worker has no answer to this question");
+        return;
+    }
+    struct answer *a = NEW(struct answer);
+    list_init(&a->link);
+    a->id = id;
+    a->what = what;
+    if (filter_read(&a->filter, filter, &e) != 0) {
+        end(w, id, END_USAGE, 0, e.text);
+        answer_free(a);
+    } else if (what == QUERY_CONNECTIONS || !filter_is_empty(&a->filter)) {
+        query_walk(w, a, limit);
+    } else {
+        query_names(w, id, limit, what == QUERY_ROOMS);
+        answer_free(a);
     }
 }
 

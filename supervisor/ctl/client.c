@@ -25,7 +25,7 @@ static void on_end(void *ctx, const struct msg_end *m, struct str tail, int *fd 
     c->done = true;
     c->status = m->status;
     c->count = m->count;
-    err_set(&c->why, STR_FMT, STR_ARG(tail));
+    err_set(&c->said, STR_FMT, STR_ARG(tail));
 }
 
 static void on_gone(void *ctx, const char *why)
@@ -33,8 +33,7 @@ static void on_gone(void *ctx, const char *why)
     struct client *c = ctx;
 
     c->lost = true;
-    if (!c->done)
-        err_set(&c->why, "%s", why);
+    err_set(&c->why, "%s", why);
 }
 
 static void on_deadline(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
@@ -162,7 +161,7 @@ static enum msg_status conclude(const struct client *c, uint64_t *count, struct 
 {
     if (c->done) {
         *count = c->count;
-        err_set(e, "%s", c->why.text);
+        err_set(e, "%s", c->said.text);
         return c->status;
     }
     if (c->lost)

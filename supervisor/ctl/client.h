@@ -25,7 +25,8 @@ struct client {
     bool stop;              /* set by others' callbacks on our base: wait no longer */
     enum msg_status status; /* once done */
     uint64_t count;
-    struct err why; /* why not, or lost to what */
+    struct err said; /* with the END: why not */
+    struct err why;  /* lost */
 };
 
 /* END_OK, or END_UNAVAILABLE or END_DENIED with e set. A zeroed client may be closed. */

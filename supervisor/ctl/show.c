@@ -43,10 +43,11 @@ static const struct column connections_columns[] = {
     {"ADDRESS", "address", CELL_TEXT},
     {"USER", "user", CELL_TEXT},
     {"STATE", "state", CELL_TEXT},
+    {"AUTH", "auth", CELL_TEXT},
     {"AGE", "age_ms", CELL_AGO},
     {"IDLE", "idle_ms", CELL_AGO},
     {"QUEUED", "queued", CELL_NUMBER},
-    {"ROOMS", "rooms", CELL_TEXT},
+    {"ROOMS", "rooms", CELL_NUMBER},
 };
 static const struct column rooms_columns[] = {
     {"ROOM", "room", CELL_TEXT},

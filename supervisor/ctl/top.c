@@ -14,10 +14,11 @@
 
 #define PERIOD_MS 1000
 #define LINES_UNKNOWN 24
-/* The alternate screen leaves what the terminal showed before as it was. */
-#define SCREEN_OPEN "\033[?1049h\033[?25l"
+/* The alternate screen leaves what the terminal showed before as it was; without wrapping
+ * a narrow one shows the first columns. */
+#define SCREEN_OPEN "\033[?1049h\033[?25l\033[?7l"
 #define SCREEN_CLEAR "\033[H\033[2J"
-#define SCREEN_CLOSE "\033[?25h\033[?1049l"
+#define SCREEN_CLOSE "\033[?7h\033[?25h\033[?1049l"
 
 static const char *const rate_counters[TOP_RATES] = {
     [TOP_MESSAGES_IN] = "messages_in", [TOP_MESSAGES_OUT] = "messages_out",
@@ -134,8 +135,20 @@ static enum msg_status take_sample(struct top *top, struct err *e)
 
 /* ---- drawing ---- */
 
+/* A slot's rates are shown once, with the worker that is listed first: the one in the
+ * seat. */
+static bool is_in_seat(const struct top_sample *sample, const struct top_seat *seat)
+{
+    const struct top_seat *first = sample->seats;
+
+    while (first->slot != seat->slot)
+        first++;
+    return first == seat;
+}
+
 static void add_seat(struct table *t, const struct top *top, const struct top_seat *seat)
 {
+    bool rates = is_in_seat(top->now, seat);
     struct buf text = {0};
 
     table_printf(t, "%" PRId64, seat->slot);
@@ -148,7 +161,7 @@ static void add_seat(struct table *t, const struct top *top, const struct top_se
     table_printf(t, "%" PRId64, seat->websockets);
     for (size_t i = 0; i < TOP_RATES; i++) {
         buf_clear(&text);
-        top_format(&text, top_rate(top->before, top->now, seat->slot, (enum top_rate)i));
+        top_format(&text, rates ? top_rate(top->before, top->now, seat->slot, i) : -1);
         table_cell(t, buf_view(&text));
     }
     buf_free(&text);
@@ -225,7 +238,9 @@ static void draw_json(const struct top *top, const struct top_seat *seat)
     buf_printf(&b, ",\"connections\":%" PRId64, seat->connections);
     buf_printf(&b, ",\"websockets\":%" PRId64, seat->websockets);
     for (size_t i = 0; i < TOP_RATES; i++) {
-        double rate = top_rate(top->before, top->now, seat->slot, (enum top_rate)i);
+        double rate = is_in_seat(top->now, seat)
+                          ? top_rate(top->before, top->now, seat->slot, i)
+                          : -1;
         buf_printf(&b, ",\"%s_per_s\":", rate_counters[i]);
         if (rate < 0)
             buf_printf(&b, "null");

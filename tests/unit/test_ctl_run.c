@@ -29,7 +29,15 @@ struct script {
     enum msg_status status;
     uint64_t count;
     const char *text;
-    enum { ANSWER, HANG_UP, KEEP_SILENT, REFUSE_AT_ONCE, SPEAK_NONSENSE, OTHER_ID } mode;
+    enum {
+        ANSWER,
+        HANG_UP,
+        ANSWER_AND_HANG_UP,
+        KEEP_SILENT,
+        REFUSE_AT_ONCE,
+        SPEAK_NONSENSE,
+        OTHER_ID
+    } mode;
 };
 struct fake {
     struct script script;
@@ -57,6 +65,8 @@ static void reply(struct fake *f, uint32_t id)
     else if (s->mode != KEEP_SILENT)
         CHAN_SEND(&f->chan, END, struct msg_end, str_of(s->text), -1, .id = id,
                   .status = s->status, .count = s->count);
+    if (s->mode == ANSWER_AND_HANG_UP)
+        chan_end(&f->chan);
 }
 
 static void heard(struct fake *f, const char *name, uint32_t id, struct str more)
@@ -364,6 +374,18 @@ static void tells_what_it_hears(void **state)
     }
 }
 
+static void takes_the_answer_of_a_broker_that_leaves(void **state)
+{
+    static const struct script leaves = {.mode = ANSWER_AND_HANG_UP, .text = ""};
+    struct result r;
+
+    (void)state;
+    run_against(&leaves, "stop", &r);
+    assert_string_equal(r.out, "ok, the broker is stopping\n");
+    assert_int_equal(r.status, END_OK);
+    result_free(&r);
+}
+
 static void drops_a_broker_that_speaks_nonsense(void **state)
 {
     static const struct script nonsense = {.mode = SPEAK_NONSENSE};
@@ -618,13 +640,20 @@ static void samples_without_a_terminal(void **state)
 
 static void leaves_top_when_the_broker_is_lost(void **state)
 {
-    static const struct script lost = {.mode = HANG_UP};
-    struct result r;
+    static const struct script scripts[] = {
+        {.mode = HANG_UP},
+        {.mode = ANSWER_AND_HANG_UP, .text = ""},
+    };
 
     (void)state;
-    run_against(&lost, "top", &r);
-    assert_int_equal(r.status, END_UNAVAILABLE);
-    result_free(&r);
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+        struct result r;
+        run_against(&scripts[i], "top", &r);
+        assert_int_equal(r.status, END_UNAVAILABLE);
+        assert_string_equal(
+            r.err, "helioctl: connection to the broker lost: the peer closed it\n");
+        result_free(&r);
+    }
 }
 
 static int set_up(void **state)
@@ -655,6 +684,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(asks_what_it_is_told),
         cmocka_unit_test(tells_what_it_hears),
+        cmocka_unit_test(takes_the_answer_of_a_broker_that_leaves),
         cmocka_unit_test(drops_a_broker_that_speaks_nonsense),
         cmocka_unit_test(says_what_needs_no_broker),
         cmocka_unit_test(explains_a_left_over_socket),
