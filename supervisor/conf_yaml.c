@@ -243,6 +243,14 @@ static void resolve(const struct reader *r, struct str name, struct buf *out)
     buf_str(out, name);
 }
 
+static bool is_path(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (iscntrl((unsigned char)s.p[i]))
+            return false;
+    return s.n > 0 && s.n < PATH_MAX;
+}
+
 static bool is_variable_name(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -255,6 +263,8 @@ static int read_file(struct reader *r, const struct conf_key *key, int line,
                      struct buf *source, struct buf *bytes)
 {
     struct err why;
+    if (!is_path(scalar_of(r)))
+        return fail(r, line, "is not the path of a file");
     resolve(r, scalar_of(r), source);
     if (fd_read_file(buf_cstr(source), (size_t)key->max + 2, bytes, &why))
         return fail(r, line, "%s", why.text);
@@ -298,8 +308,6 @@ static int read_elsewhere(struct reader *r, const struct conf_key *key, enum for
     int line = line_of(r);
     if (r->event.type != YAML_SCALAR_EVENT || is_null(r))
         return refuse_type(r, wanted);
-    if (scalar_of(r).n == 0 || strlen(scalar_of(r).p) != scalar_of(r).n)
-        return fail(r, line, "is not %s", wanted);
     struct buf source = {0}, bytes = {0};
     int bad = form == FORM_FILE ? read_file(r, key, line, &source, &bytes)
                                 : read_variable(r, line, &source, &bytes);
