@@ -82,8 +82,7 @@ static void endpoint_set(struct endpoint *p, const void *ip, bool is_v4, uint16_
     } else {
         memcpy(&p->ip, ip, 16);
         p->is_any = IN6_IS_ADDR_UNSPECIFIED(&p->ip);
-        if (IN6_IS_ADDR_V4MAPPED(&p->ip))
-            endpoint_set(p, p->ip.s6_addr + 12, true, port);
+        p->is_v4 = IN6_IS_ADDR_V4MAPPED(&p->ip);
     }
 }
 

@@ -682,7 +682,7 @@ static void test_group_order(void **state)
 
 struct loop {
     uint16_t port;
-    unsigned served, lost;
+    unsigned served, lost, ended;
     bool stop;
 };
 
@@ -699,6 +699,7 @@ static void *connect_loop(void *ctx)
         if (fd >= 0)
             close(fd);
     }
+    __atomic_add_fetch(&loop->ended, 1, __ATOMIC_RELAXED);
     return NULL;
 }
 
@@ -710,23 +711,28 @@ static void serve_seat(struct listener_row *row, unsigned s)
     }
 }
 
-/* As the workers do, until so many more have been served. */
+/* As the workers do. */
+static void serve_once(struct listener_row *row)
+{
+    struct pollfd p[4];
+    nfds_t n = 0;
+    for (unsigned s = 0; s < 4; s++)
+        if (listeners_fd(row, s) >= 0)
+            p[n++] = (struct pollfd){listeners_fd(row, s), POLLIN, 0};
+    poll(p, n, 10);
+    for (unsigned s = 0; s < 4; s++)
+        if (listeners_fd(row, s) >= 0)
+            serve_seat(row, s);
+}
+
+/* Until so many more have been served, or lost. */
 static void serve(struct listener_row *row, struct loop *loop, unsigned more)
 {
     unsigned target = __atomic_load_n(&loop->served, __ATOMIC_RELAXED) + more;
     while (__atomic_load_n(&loop->served, __ATOMIC_RELAXED) +
                __atomic_load_n(&loop->lost, __ATOMIC_RELAXED) <
-           target) {
-        struct pollfd p[4];
-        nfds_t n = 0;
-        for (unsigned s = 0; s < 4; s++)
-            if (listeners_fd(row, s) >= 0)
-                p[n++] = (struct pollfd){listeners_fd(row, s), POLLIN, 0};
-        poll(p, n, 10);
-        for (unsigned s = 0; s < 4; s++)
-            if (listeners_fd(row, s) >= 0)
-                serve_seat(row, s);
-    }
+           target)
+        serve_once(row);
 }
 
 static void test_retire_loses_nobody(void **state)
@@ -756,7 +762,8 @@ static void test_retire_loses_nobody(void **state)
         must_commit();
     }
     __atomic_store_n(&loop.stop, true, __ATOMIC_RELAXED);
-    serve(row, &loop, ARRAY_LEN(threads));
+    while (__atomic_load_n(&loop.ended, __ATOMIC_RELAXED) < ARRAY_LEN(threads))
+        serve_once(row);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(loop.lost, 0);
