@@ -10,8 +10,8 @@
 #include "common/err.h"
 
 #define SLOTS_MAX 256 /* = the bound of `workers` */
-#define LISTENER_ROWS_MAX                                                                \
-    192 /* 64 configured; as many in preparation; as many being drained */
+/* 64 configured; as many in preparation; as many being drained */
+#define LISTENER_ROWS_MAX 192
 
 enum listener_row_state {
     LISTENER_ROW_FREE,
@@ -49,8 +49,8 @@ struct listener_row {
 struct listeners {
     uint32_t version; /* 1 */
     uint32_t next_id;
-    uint32_t preparing,
-        next_slots; /* a prepare is neither committed nor abandoned; its slots */
+    uint32_t preparing;          /* a prepare is neither committed nor abandoned … */
+    uint32_t next_slots;         /* … and is for so many slots */
     uint8_t excluded[SLOTS_MAX]; /* as asked for by listeners_exclude */
     struct listener_row rows[LISTENER_ROWS_MAX];
 };
