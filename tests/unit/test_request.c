@@ -177,6 +177,8 @@ static const struct {
     {LINE "Host: [\r\n\r\n", REQUEST_BAD, "Host field"},
     {LINE "Host: [1.2.3.4]\r\n\r\n", REQUEST_BAD, "Host field"},
     {LINE "Host: ::1\r\n\r\n", REQUEST_BAD, "Host field"},
+    {LINE "Host: [0000:0000:0000:0000:0000:0000:255.255.255.2555]\r\n\r\n", REQUEST_BAD,
+     "Host field"},
     {LINE "Host: [0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]\r\n\r\n",
      REQUEST_BAD, "Host field"},
 

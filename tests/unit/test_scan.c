@@ -609,6 +609,8 @@ static void test_string_is(void **state)
         {STR("\"\\u0061\""), "ab", false},
         {STR("\"\\u0061b\""), "a", false},
         {STR("\"\\u00e9\""), "\xC3", false},
+        {STR("\"\\u0061\""), "b", false},
+        {STR("\"a\\u0062c\""), "abd", false},
         {STR("\"\\u00e9\""), "\xC3\xA9", true},
         {STR("\"\\u0000\""), "", false},
         {STR("\"a\\u0000\""), "a", false},

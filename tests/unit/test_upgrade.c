@@ -156,6 +156,8 @@ static const struct {
     BAD_EXTENSION("a;b=\"c\"d"),
     BAD_EXTENSION("a;b=\"c,d\""),
     BAD_EXTENSION("a;b=\"\\"),
+    BAD_EXTENSION("a;b=\",c"),
+    BAD_EXTENSION("a;b=\";c"),
     BAD_EXTENSION("a;b=\"\\\"\""),
     BAD_EXTENSION("\"a\""),
     BAD_EXTENSION("a/b"),
