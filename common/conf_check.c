@@ -501,7 +501,7 @@ static bool is_origin(struct str s)
     struct str host, behind = STR_NONE;
     if (str_is(s, "*") || str_is(s, "same"))
         return true;
-    const char *at_slashes = s.n ? memmem(s.p, s.n, "://", 3) : NULL;
+    const char *at_slashes = strstr(s.p, "://"); /* NUL-terminated, as all STRS */
     if (!at_slashes || at_slashes == s.p)
         return false;
     host = (struct str){at_slashes + 3, s.n - (size_t)(at_slashes + 3 - s.p)};
