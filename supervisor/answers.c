@@ -84,16 +84,11 @@ static void put_redis(struct buf *b, const struct conf_redis *c)
 
 static void put_listeners(struct buf *b, const struct supervisor *s)
 {
-    bool is_first = true;
     buf_str(b, STR(",\"listeners\":["));
-    LISTENERS_EACH(row, &((struct supervisor *)s)->listeners)
-    {
-        if (row->state != LISTENER_ROW_LIVE)
-            continue;
-        if (!is_first)
+    for (size_t i = 0; i < s->conf->main.listeners.n; i++) {
+        if (i > 0)
             buf_char(b, ',');
-        is_first = false;
-        buf_json(b, str_of(row->address));
+        buf_json(b, s->conf->main.listeners.v[i].address);
     }
     buf_char(b, ']');
 }

@@ -416,6 +416,8 @@ void crew_is_ready(struct member *m, uint32_t gen)
     c->generation = gen;
     if (gen != s->conf->generation && s->reload.state == RELOAD_IDLE)
         crew_offer(m); /* a reload went through while it was starting */
+    if (m->s->crew.level != (enum log_level)s->conf->main.log.level)
+        CREW_TELL(m, LOG_LEVEL, struct msg_level, STR_NONE, -1, .level = s->crew.level);
     if (c->state != CHILD_STARTING)
         return;
     int64_t now = clock_now_ms();

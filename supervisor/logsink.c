@@ -286,15 +286,14 @@ void logsink_line(void *ctx, enum log_level level, struct str line)
 
 /* ── workers' lines ── */
 
-/* "<time> <level> …": their own word for it; a line that has none is info. */
-static enum log_level level_of(struct str line)
+/* "<time> <level> …" is a line of the log room; anything else is what a dying worker
+ * printed. */
+static bool read_level(struct str line, enum log_level *level)
 {
     struct str rest;
-    enum log_level level = LOG_LEVEL_INFO;
-    str_split(line, ' ', &rest);
-    struct str word = str_split(rest, ' ', &rest);
-    (void)log_level_parse(word, &level);
-    return level;
+    struct str time = str_split(line, ' ', &rest);
+    return time.n == 24 && time.p[23] == 'Z' &&
+           log_level_parse(str_split(rest, ' ', &rest), level);
 }
 
 /* A worker is less trusted than we are: no control character of its reaches the file. */
@@ -305,19 +304,36 @@ static void clean(char *p, size_t n)
             p[i] = '?';
 }
 
+static void take_line(struct logsink *l, char *p, size_t n)
+{
+    enum log_level level;
+    struct buf line = {0};
+    clean(p, n);
+    if (n == 0)
+        return;
+    if (read_level((struct str){p, n}, &level)) {
+        logsink_line(l, level, (struct str){p, n});
+        return;
+    }
+    compose(&line, LOG_LEVEL_WARN, "a worker printed: ");
+    buf_put(&line, p, n);
+    logsink_line(l, LOG_LEVEL_WARN, buf_view(&line));
+    buf_free(&line);
+}
+
 void logsink_drain(struct logsink *l)
 {
-    char line[LINE_MAX_BYTES];
+    char bytes[LINE_MAX_BYTES];
     for (int i = 0; i < LINES_A_TURN; i++) {
-        ssize_t n = recv(l->own_end, line, sizeof line, MSG_DONTWAIT);
+        ssize_t n = recv(l->own_end, bytes, sizeof bytes, MSG_DONTWAIT);
         if (n < 0)
             return;
-        while (n > 0 && line[n - 1] == '\n')
-            n--;
-        clean(line, (size_t)n);
-        if (n > 0)
-            logsink_line(l, level_of((struct str){line, (size_t)n}),
-                         (struct str){line, (size_t)n});
+        for (char *p = bytes, *end = bytes + n; p < end;) {
+            char *newline = memchr(p, '\n', (size_t)(end - p));
+            char *stop = newline ? newline : end;
+            take_line(l, p, (size_t)(stop - p));
+            p = stop + 1;
+        }
     }
 }
 

@@ -223,11 +223,13 @@ static void take_back(struct supervisor *s)
     }
 }
 
-static bool has_own(const struct member *m)
+/* A seat that was wanted again meanwhile is its successor's, not its to drain. */
+static bool has_leaving(struct supervisor *s, const struct member *m)
 {
-    for (unsigned i = 0; i < LISTENER_ROWS_MAX; i++)
-        if (m->given[i])
-            return true;
+    LISTENERS_EACH(row, &s->listeners)
+    if (m->given[row_index(s, row)] == row->id &&
+        row->seat[member_child(m)->slot] == LISTENER_SEAT_LEAVING)
+        return true;
     return false;
 }
 
@@ -235,8 +237,13 @@ static bool has_own(const struct member *m)
 static void release_retiring(struct supervisor *s)
 {
     CREW_EACH(m, s)
-    if (member_child(m)->state == CHILD_RETIRING && !m->has_retire && !has_own(m))
+    {
+        if (member_child(m)->state != CHILD_RETIRING || m->has_retire ||
+            has_leaving(s, m))
+            continue;
+        memset(m->given, 0, sizeof m->given);
         crew_send_retire(m);
+    }
 }
 
 static void plan_next(struct supervisor *s, int64_t now)

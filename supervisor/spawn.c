@@ -81,6 +81,10 @@ static void place_fds(const struct spawn *s, int *report)
     for (unsigned i = 0; i < ARRAY_LEN(from); i++)
         if (from[i] < 0 || dup2(from[i], SPAWN_FD_CHAN + (int)i) < 0)
             fail(*report, "descriptors");
+    /* What a bug or a sanitizer prints last becomes log lines; and nobody's terminal is
+     * held. */
+    if (dup2(SPAWN_FD_LOG, STDOUT_FILENO) < 0 || dup2(SPAWN_FD_LOG, STDERR_FILENO) < 0)
+        fail(*report, "descriptors");
 }
 
 static void reset_signals(void)

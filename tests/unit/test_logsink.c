@@ -198,16 +198,38 @@ static void test_a_daemon_has_no_stderr(void **state UNUSED)
     close(fd);
 }
 
+#define AT "2026-01-01T00:00:00.000Z "
+
+static void hand_in(const char *text)
+{
+    assert_int_equal(send(sink.worker_end, text, strlen(text), 0), strlen(text));
+}
+
 static void test_workers_lines(void **state UNUSED)
 {
     struct err e = {0};
     open_target(file);
     assert_int_equal(logsink_listen(&sink, base, &e), 0);
-    send(sink.worker_end, "T info w: a", 11, 0);
-    send(sink.worker_end, "T info w: b\n", 12, 0);
-    send(sink.worker_end, "T info w: forged\nT error x\033[31m", 31, 0);
+    hand_in(AT "info w: a");
+    hand_in(AT "info w: b\n");
+    hand_in(AT "error w: \033[31mred\n\n" AT "warn w: c");
     event_base_loop(base, EVLOOP_ONCE);
-    expect_file(file, "T info w: a\nT info w: b\nT info w: forged?T error x?[31m\n");
+    expect_file(file, AT "info w: a\n" AT "info w: b\n" AT "error w: ?[31mred\n" AT
+                         "warn w: c\n");
+}
+
+static void test_what_a_worker_prints(void **state UNUSED)
+{
+    struct err e = {0};
+    struct buf got = {0};
+    open_target(file);
+    assert_int_equal(logsink_listen(&sink, base, &e), 0);
+    hand_in("worker.c:12: BUG: x > y\n");
+    event_base_loop(base, EVLOOP_ONCE);
+    assert_int_equal(fd_read_file(file, 1 << 20, &got, &e), 0);
+    assert_string_equal(buf_cstr(&got) + 25,
+                        "warn heliod log: a worker printed: worker.c:12: BUG: x > y\n");
+    buf_free(&got);
 }
 
 /* A pair is not bound to the few datagrams a Unix socket otherwise holds; when its bytes
@@ -218,6 +240,7 @@ static void test_workers_burst(void **state UNUSED)
     char line[200];
     int sent = 0;
     memset(line, 'x', sizeof line);
+    memcpy(line, AT "info ", strlen(AT "info "));
     open_target(file);
     assert_int_equal(logsink_listen(&sink, base, &e), 0);
     while (sent < 100000 && send(sink.worker_end, line, sizeof line, MSG_DONTWAIT) > 0)
@@ -244,6 +267,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_syslog, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_daemon_has_no_stderr, setup, teardown),
         cmocka_unit_test_setup_teardown(test_workers_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_a_worker_prints, setup, teardown),
         cmocka_unit_test_setup_teardown(test_workers_burst, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
