@@ -357,9 +357,9 @@ static void worker_close(struct worker *w)
     acceptor_fini(&w->acceptor);
     net_fini(&w->net);
     webhooks_free(w->webhooks);
+    hub_free(w->hub);
     if (w->bus)
         w->bus->ops->close(w->bus);
-    hub_free(w->hub);
     shadow_drop(w);
     LIST_EACH_SAFE(node, &w->endpoints)
         endpoint_free(container_of(node, struct endpoint, link));
