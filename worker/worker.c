@@ -46,13 +46,6 @@ static const char *not_ready(void *ctx)
     return text;
 }
 
-/* While stopping, those that come out of the accept queues are still upgraded, to be told 1001 like all others. */
-static const char *no_upgrades(void *ctx)
-{
-    (void)ctx;
-    return NULL;
-}
-
 /* ---- clients ---- */
 
 static void on_accept(void *ctx, int fd, unsigned listener)
@@ -208,6 +201,7 @@ int worker_apply(struct worker *w, uint32_t gen, struct err *e)
 
 /* ---- the end ---- */
 
+/* Those that came out of the accept queues are upgraded, to be told like all others. */
 static void tell_all(struct worker *w)
 {
     const char *reason = w->end_code == 1001 ? "Server shutting down" : "Service restart";
@@ -337,7 +331,7 @@ static int worker_open(struct worker *w, struct err *e)
         return -1;
     w->net.wheel.on_second = on_second;
     w->net.site = &w->site;
-    w->site = (struct http_site){.not_ready = not_ready, .no_upgrades = no_upgrades, .ctx = w};
+    w->site = (struct http_site){.not_ready = not_ready, .ctx = w};
     acceptor_init(&w->acceptor, &w->net, on_accept, w);
     w->hub = hub_new(&w->net, events_seal);
     w->webhooks = webhooks_new(w->base, &w->book, w->counters, e);

@@ -1,90 +1,15 @@
 #include "worker/http/http.h"
 
 #include "common/log.h"
+#include "worker/http/answer.h"
 #include "worker/http/pages.h"
 
 #define ROOM "http"
 #define ANSWERS_MAX (64 * 1024) /* unsent answers above which a pipelining client is not read */
 
-static const char *reason_phrase(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *phrase;
-    } phrases[] = {
-        {200, "OK"}, {400, "Bad Request"}, {403, "Forbidden"}, {404, "Not Found"},
-        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {414, "URI Too Long"},
-        {426, "Upgrade Required"}, {431, "Request Header Fields Too Large"},
-        {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
-        if (phrases[i].status == status)
-            return phrases[i].phrase;
-    return "Error";
-}
-
-/* The field that must go with a status (RFC 9110 §15.5.6, RFC 6455 §4.4, RFC 9110 §10.2.3). */
-static const char *extra_field(unsigned status)
-{
-    switch (status) {
-    case 405:
-        return "Allow: GET, HEAD\r\n";
-    case 426:
-        return "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
-    case 503:
-        return "Retry-After: 1\r\n";
-    default:
-        return "";
-    }
-}
-
-void http_answer(struct conn *c, unsigned status, struct str body, bool with_body, bool keep_alive)
-{
-    struct buf out = {0};
-    buf_printf(&out,
-               "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-               "Cache-Control: no-store\r\n%sConnection: %s\r\n\r\n",
-               status, reason_phrase(status), body.n, extra_field(status),
-               keep_alive ? "keep-alive" : status == 426 ? "Upgrade, close" : "close");
-    if (with_body)
-        buf_str(&out, body);
-    conn_raw(c, buf_view(&out));
-    buf_free(&out);
-    if (!keep_alive)
-        conn_drain(c);
-}
-
-static void refuse(struct conn *c, const struct refusal *r, bool with_body, bool keep_alive)
-{
-    struct buf body = {0};
-    buf_str(&body, STR("{\"error\":"));
-    buf_json(&body, str_of(r->error));
-    buf_str(&body, STR(",\"message\":"));
-    buf_json(&body, str_of(r->message));
-    buf_str(&body, STR(",\"hint\":"));
-    buf_json(&body, str_of(r->hint));
-    buf_str(&body, STR("}\n"));
-    COUNT(c->net->counters, refused);
-    http_answer(c, r->status, buf_view(&body), with_body, keep_alive);
-    buf_free(&body);
-    log_debug("refused %s status=%u error=%s", conn_esc(c), r->status, r->error);
-}
-
-void http_refuse(struct conn *c, const struct refusal *r, bool keep_alive)
-{
-    refuse(c, r, true, keep_alive);
-}
-
-static void refusal_set(struct refusal *r, unsigned status, const char *error, const char *hint)
-{
-    r->status = status;
-    r->error = error;
-    snprintf(r->hint, sizeof(r->hint), "%s", hint);
-}
-
 /* ---- one request ---- */
 
-static bool no_such_path(struct conn *c, const struct request *r, bool keep_alive)
+static void no_such_path(struct conn *c, const struct request *r, bool keep_alive)
 {
     struct refusal why;
     struct str near = route_nearest(&c->net->site->routes, r->path);
@@ -95,30 +20,19 @@ static bool no_such_path(struct conn *c, const struct request *r, bool keep_aliv
         snprintf(why.hint, sizeof(why.hint), "Did you mean " STR_FMT "?", STR_ARG(near));
     else
         snprintf(why.hint, sizeof(why.hint), "See the `endpoints` in heliod.yaml.");
-    refuse(c, &why, !str_is(r->method, "HEAD"), keep_alive);
-    return false;
+    answer_refusal(c, &why, !str_is(r->method, "HEAD"), keep_alive);
 }
 
 /* Checks everything an upgrade needs; false: refused. */
 static bool may_upgrade(struct conn *c, const struct request *r, const struct route *route)
 {
-    const struct http_site *site = c->net->site;
     struct refusal why = {0};
     const struct conf_endpoint *conf = route->conf;
-    const char *closed = site->no_upgrades(site->ctx);
-    if (!upgrade_check(r, &why) ||
-        !upgrade_origin_ok(r, conf->allowed_origins.v, conf->allowed_origins.n,
-                           conf->require_origin, &why)) {
-        http_refuse(c, &why, false);
-        return false;
-    }
-    if (closed) {
-        refusal_set(&why, 503, "unavailable", "Try again; another process or node will answer.");
-        snprintf(why.message, sizeof(why.message), "%s", closed);
-        http_refuse(c, &why, false);
-        return false;
-    }
-    return true;
+    if (upgrade_check(r, &why) && upgrade_origin_ok(r, conf->allowed_origins.v, conf->allowed_origins.n,
+                                                    conf->require_origin, &why))
+        return true;
+    answer_refusal(c, &why, true, false);
+    return false;
 }
 
 /* true: the connection is a WebSocket now. */
@@ -166,7 +80,7 @@ static void refuse_head(struct conn *c, enum request_verdict v, const char *what
         refusal_set(&why, 400, "bad-request", "Send a well-formed HTTP/1.1 request (RFC 9112).");
     }
     snprintf(why.message, sizeof(why.message), "%s", what);
-    http_refuse(c, &why, false);
+    answer_refusal(c, &why, true, false);
 }
 
 /* Reads requests from p until one is incomplete, one upgrades, or the connection ends. Returns how many bytes are done with. */
@@ -234,7 +148,7 @@ static int64_t on_due(struct conn *c, int64_t now_ms)
     refusal_set(&why, 408, "request-timeout", "Send the whole request at once; see client.handshake_timeout.");
     snprintf(why.message, sizeof(why.message), "The request was not complete within %" PRId64 " ms.",
              c->net->handshake_timeout_ms);
-    http_refuse(c, &why, false);
+    answer_refusal(c, &why, true, false);
     return 0;
 }
 

@@ -1,5 +1,8 @@
 #include "worker/http/pages.h"
 
+#include "worker/http/answer.h"
+#include "worker/http/site.h"
+
 /* The process lives: its loop turns and answers. */
 static void health(const struct http_site *site, struct buf *body, unsigned *status)
 {
@@ -32,7 +35,7 @@ static void wrong_method(struct conn *c, bool keep_alive)
     struct refusal why = {.status = 405, .error = "method-not-allowed"};
     snprintf(why.message, sizeof(why.message), "This page is only read: GET or HEAD.");
     snprintf(why.hint, sizeof(why.hint), "Use GET.");
-    http_refuse(c, &why, keep_alive);
+    answer_refusal(c, &why, true, keep_alive);
 }
 
 bool pages_answer(struct conn *c, const struct request *r, bool keep_alive)
@@ -48,7 +51,7 @@ bool pages_answer(struct conn *c, const struct request *r, bool keep_alive)
         struct buf body = {0};
         unsigned status;
         pages[i].fill(c->net->site, &body, &status);
-        http_answer(c, status, buf_view(&body), !head, keep_alive);
+        answer_json(c, status, buf_view(&body), !head, keep_alive);
         buf_free(&body);
         return true;
     }

@@ -110,6 +110,27 @@ static void reachable(struct conn *c)
     hub_await(hub, &p->wait, on_confirmed);
 }
 
+/* ---- what a hook said ---- */
+
+/* The answer as JSON, NULL when it is not. *no: the back end refuses (PROTOCOL A10). */
+static struct json_object *read_answer(int status, struct str body, bool *no)
+{
+    struct err e = {0};
+    struct json_object *answer = status == 200 ? json_read(body, &e) : NULL;
+    bool is_null = status == 200 && !answer && !e.text[0];
+    bool is_false = json_object_is_type(answer, json_type_boolean) && !json_object_get_boolean(answer);
+    *no = is_null || (answer && is_false) || status == 401 || status == 403;
+    return answer;
+}
+
+static void put_user(const struct events_pending *p, struct buf *body)
+{
+    if (!p->has_user)
+        return;
+    buf_str(body, STR(",\"userId\":"));
+    buf_json(body, buf_view(&p->user));
+}
+
 /* ---- encryption ---- */
 
 static void with_key(struct conn *c, struct seal *seal)
@@ -123,22 +144,21 @@ static void on_handshake(void *ctx, int status, struct str body, const char *why
     struct events_pending *p = ctx;
     struct conn *c = p->c;
     struct err e = {0};
-    p->call = NULL;
-    struct json_object *answer = status == 200 ? json_read(body, &e) : NULL;
-    bool is_null = status == 200 && !e.text[0] &&
-                   (!answer || (json_object_is_type(answer, json_type_boolean) &&
-                                !json_object_get_boolean(answer)));
     struct seal *seal = NULL;
+    bool no;
+    p->call = NULL;
+    struct json_object *answer = read_answer(status, body, &no);
     struct str server_key = json_get_str(answer, "serverPublicKey");
     struct str salt = json_get_str(answer, "salt"), key = json_get_str(answer, "sessionKey");
     if (server_key.p && salt.p && key.p && (seal = seal_of_key(key, &e))) {
         buf_str(&p->server_key, server_key);
         buf_str(&p->salt, salt);
         with_key(c, seal);
-    } else if (is_null || status == 401 || status == 403) {
+    } else if (no) {
         not_encrypted(c, "Encryption handshake failed");
     } else {
-        log_debug("handshake hook %s status=%d: %s", conn_esc(c), status, why ? why : "not a handshake answer");
+        log_debug("handshake hook %s status=%d: %s", conn_esc(c), status,
+                  why ? why : "not a handshake answer");
         threw(c);
     }
     json_object_put(answer);
@@ -149,10 +169,7 @@ static void ask_handshake(struct conn *c)
     struct events_pending *p = events_of(c)->pending;
     struct buf body = {0};
     events_hook_body(c, "handshake", &body);
-    if (p->has_user) {
-        buf_str(&body, STR(",\"userId\":"));
-        buf_json(&body, buf_view(&p->user));
-    }
+    put_user(p, &body);
     buf_str(&body, STR(",\"data\":"));
     buf_str(&body, buf_view(&p->text));
     buf_char(&body, '}');
@@ -222,19 +239,17 @@ static void on_answer(void *ctx, int status, struct str body, const char *why)
 {
     struct events_pending *p = ctx;
     struct conn *c = p->c;
-    struct err e = {0};
+    bool no;
     p->call = NULL;
-    struct json_object *answer = status == 200 ? json_read(body, &e) : NULL;
-    bool no = status == 204 || status == 401 || status == 403;
-    if (status == 200 && !e.text[0])
-        no = !answer || (json_object_is_type(answer, json_type_boolean) && !json_object_get_boolean(answer));
-    if (json_object_is_type(answer, json_type_object) && answer) {
+    struct json_object *answer = read_answer(status, body, &no);
+    if (answer && json_object_is_type(answer, json_type_object)) {
         take_answer(p, answer);
         accepted(c);
-    } else if (no) {
+    } else if (no || status == 204) {
         refused(c);
     } else {
-        log_debug("authenticate hook %s status=%d: %s", conn_esc(c), status, why ? why : "not an object");
+        log_debug("authenticate hook %s status=%d: %s", conn_esc(c), status,
+                  why ? why : "not an object");
         threw(c);
     }
     json_object_put(answer);
@@ -255,10 +270,7 @@ static void ask_hook(struct conn *c)
         buf_json(&body, str_of(origin));
     else
         buf_str(&body, STR("null"));
-    if (p->has_user) {
-        buf_str(&body, STR(",\"userId\":"));
-        buf_json(&body, buf_view(&p->user));
-    }
+    put_user(p, &body);
     buf_str(&body, STR(",\"data\":"));
     buf_str(&body, buf_view(&p->text));
     buf_char(&body, '}');

@@ -233,7 +233,7 @@ void events_lost(struct services *s, const struct endpoint *e, struct str server
 {
     struct str url = e->set->c->hooks.disconnected;
     struct buf body = {0};
-    if (e->protocol != &protocol_events || !url.n)
+    if (e->set->c->protocol != PROTOCOL_EVENTS || !url.n)
         return;
     buf_str(&body, STR("{\"hook\":\"lost\",\"serverId\":"));
     buf_json(&body, server_id);

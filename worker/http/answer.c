@@ -1,0 +1,76 @@
+#include "worker/http/answer.h"
+
+#include "common/log.h"
+
+#define ROOM "http"
+
+static const char *reason_phrase(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *phrase;
+    } phrases[] = {
+        {200, "OK"}, {400, "Bad Request"}, {403, "Forbidden"}, {404, "Not Found"},
+        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {414, "URI Too Long"},
+        {426, "Upgrade Required"}, {431, "Request Header Fields Too Large"},
+        {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
+        if (phrases[i].status == status)
+            return phrases[i].phrase;
+    return "Error";
+}
+
+/* The field that must go with a status (RFC 9110 §15.5.6, RFC 6455 §4.4, RFC 9110 §10.2.3). */
+static const char *extra_field(unsigned status)
+{
+    switch (status) {
+    case 405:
+        return "Allow: GET, HEAD\r\n";
+    case 426:
+        return "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    case 503:
+        return "Retry-After: 1\r\n";
+    default:
+        return "";
+    }
+}
+
+void answer_json(struct conn *c, unsigned status, struct str body, bool with_body, bool keep_alive)
+{
+    struct buf out = {0};
+    buf_printf(&out,
+               "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+               "Cache-Control: no-store\r\n%sConnection: %s\r\n\r\n",
+               status, reason_phrase(status), body.n, extra_field(status),
+               keep_alive ? "keep-alive" : status == 426 ? "Upgrade, close" : "close");
+    if (with_body)
+        buf_str(&out, body);
+    conn_raw(c, buf_view(&out));
+    buf_free(&out);
+    if (!keep_alive)
+        conn_drain(c);
+}
+
+void answer_refusal(struct conn *c, const struct refusal *r, bool with_body, bool keep_alive)
+{
+    struct buf body = {0};
+    buf_str(&body, STR("{\"error\":"));
+    buf_json(&body, str_of(r->error));
+    buf_str(&body, STR(",\"message\":"));
+    buf_json(&body, str_of(r->message));
+    buf_str(&body, STR(",\"hint\":"));
+    buf_json(&body, str_of(r->hint));
+    buf_str(&body, STR("}\n"));
+    COUNT(c->net->counters, refused);
+    answer_json(c, r->status, buf_view(&body), with_body, keep_alive);
+    buf_free(&body);
+    log_debug("refused %s status=%u error=%s", conn_esc(c), r->status, r->error);
+}
+
+void refusal_set(struct refusal *r, unsigned status, const char *error, const char *hint)
+{
+    r->status = status;
+    r->error = error;
+    snprintf(r->hint, sizeof(r->hint), "%s", hint);
+}
