@@ -195,7 +195,7 @@ static void test_check(void **state)
         check_refusal(&why, i);
         assert_string_equal(why.error, why.status == 405   ? "method-not-allowed"
                                        : why.status == 426 ? "upgrade-required"
-                                       : why.status == 505 ? "version-not-supported"
+                                       : why.status == 505 ? "http-version"
                                                            : "bad-handshake");
     }
 }

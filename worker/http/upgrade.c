@@ -15,7 +15,7 @@ static bool PRINTF(4, 5)
     why->error = status == 403   ? "origin-not-allowed"
                  : status == 405 ? "method-not-allowed"
                  : status == 426 ? "upgrade-required"
-                 : status == 505 ? "version-not-supported"
+                 : status == 505 ? "http-version"
                                  : "bad-handshake";
     snprintf(why->hint, sizeof(why->hint), "%s", hint);
     va_start(args, fmt);
