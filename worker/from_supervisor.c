@@ -18,8 +18,8 @@ static int take(int *fd)
 
 static void drained(struct worker *w, uint32_t id, uint32_t slot, int accepted)
 {
-    CHAN_SEND(&w->chan, LISTENER_DRAINED, struct msg_listener, STR_NONE, -1, .id = id, .slot = slot,
-              .accepted = accepted > 0 ? (uint32_t)accepted : 0);
+    CHAN_SEND(&w->chan, LISTENER_DRAINED, struct msg_listener, STR_NONE, -1, .id = id,
+              .slot = slot, .accepted = accepted > 0 ? (uint32_t)accepted : 0);
 }
 
 static void on_LISTENER(void *ctx, const struct msg_listener *m, struct str tail, int *fd)
@@ -38,7 +38,8 @@ static void on_LISTENER(void *ctx, const struct msg_listener *m, struct str tail
         drained(w, m->id, m->slot, acceptor_drain(&w->acceptor, m->id, m->slot));
 }
 
-static void on_LISTENER_DRAIN(void *ctx, const struct msg_listener *m, struct str tail, int *fd)
+static void on_LISTENER_DRAIN(void *ctx, const struct msg_listener *m, struct str tail,
+                              int *fd)
 {
     (void)tail;
     (void)fd;
@@ -51,7 +52,7 @@ static void on_LOST(void *ctx, const struct msg_empty *m, struct str tail, int *
     (void)m;
     (void)fd;
     struct worker *w = ctx;
-    LIST_EACH(node, &w->endpoints)
+    LIST_EACH (node, &w->endpoints)
         events_lost(&w->services, container_of(node, struct endpoint, link), tail);
 }
 
@@ -70,7 +71,8 @@ static void on_CONF_COMMIT(void *ctx, const struct msg_gen *m, struct str tail, 
     if (worker_commit(w, m->gen, *fd, &e) == 0)
         CHAN_SEND(&w->chan, CONF_READY, struct msg_gen, STR_NONE, -1, .gen = m->gen);
     else
-        CHAN_SEND(&w->chan, CONF_REFUSED, struct msg_gen, str_of(e.text), -1, .gen = m->gen);
+        CHAN_SEND(&w->chan, CONF_REFUSED, struct msg_gen, str_of(e.text), -1,
+                  .gen = m->gen);
 }
 
 static void on_CONF_APPLY(void *ctx, const struct msg_gen *m, struct str tail, int *fd)
@@ -122,7 +124,8 @@ static void on_QUERY(void *ctx, const struct msg_query *m, struct str tail, int 
     query_start(ctx, m->id, m->what, m->limit, tail);
 }
 
-static void end(struct worker *w, uint32_t id, uint32_t status, int64_t count, const char *why)
+static void end(struct worker *w, uint32_t id, uint32_t status, int64_t count,
+                const char *why)
 {
     CHAN_SEND(&w->chan, END, struct msg_end, str_of(why), -1, .id = id, .status = status,
               .count = count > 0 ? (uint64_t)count : 0);

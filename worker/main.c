@@ -1,4 +1,5 @@
-/* heliod-worker: started by heliod with its descriptors in place; not for the command line. */
+/* heliod-worker: started by heliod with its descriptors in place; not for the command
+ * line. */
 #include "worker/worker.h"
 
 #include "common/log.h"
@@ -7,7 +8,8 @@
 
 static int usage(void)
 {
-    fputs("heliod-worker is started by heliod (see heliod(8)); it cannot run alone.\n", stderr);
+    fputs("heliod-worker is started by heliod (see heliod(8)); it cannot run alone.\n",
+          stderr);
     return 2;
 }
 

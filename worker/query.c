@@ -17,7 +17,7 @@ struct answer {
     uint32_t id;
     enum msg_what what; /* connections, or the rooms or users of those that match */
     struct filter filter;
-    size_t cursor; /* connections below it are still to be looked at */
+    size_t cursor;        /* connections below it are still to be looked at */
     uint64_t rows, limit; /* of connections */
 };
 
@@ -90,9 +90,12 @@ static void describe(struct worker *w, struct conn *c, struct buf *row)
     int64_t now = net_now(&w->net);
     if (c->env)
         uuid_text(&c->st.uuid, id);
-    buf_printf(row, "{\"id\":\"%s\",\"slot\":%u,\"worker\":%u,\"address\":\"", id, w->slot, w->number);
+    buf_printf(row, "{\"id\":\"%s\",\"slot\":%u,\"worker\":%u,\"address\":\"", id,
+               w->slot, w->number);
     conn_address(c, row, true);
-    buf_printf(row, "\",\"state\":\"%s\",\"age_ms\":%" PRId64 ",\"idle_ms\":%" PRId64 ",\"queued\":%u",
+    buf_printf(row,
+               "\",\"state\":\"%s\",\"age_ms\":%" PRId64 ",\"idle_ms\":%" PRId64
+               ",\"queued\":%u",
                phase_name(c), now - c->st.opened_ms, now - c->st.seen_ms, c->out.bytes);
     if (c->env) {
         const struct endpoint *e = endpoint_of(c);
@@ -115,12 +118,14 @@ struct telling {
 
 static void tell(struct telling *t)
 {
-    t->failed |= CHAN_SEND(&t->w->chan, ROW, struct msg_id, buf_view(&t->row), -1, .id = t->id) != 0;
+    t->failed |= CHAN_SEND(&t->w->chan, ROW, struct msg_id, buf_view(&t->row), -1,
+                           .id = t->id) != 0;
     buf_clear(&t->row);
 }
 
 /* helioctl sums the rows of a name. */
-static void tell_name(struct telling *t, const char *what, struct str name, const char *count, size_t n)
+static void tell_name(struct telling *t, const char *what, struct str name,
+                      const char *count, size_t n)
 {
     buf_printf(&t->row, "{\"%s\":", what);
     buf_json(&t->row, name);
@@ -146,9 +151,11 @@ static void tell_connection(struct telling *t, enum msg_what what, struct conn *
     }
 }
 
-static void end(struct worker *w, uint32_t id, uint32_t status, uint64_t count, const char *why)
+static void end(struct worker *w, uint32_t id, uint32_t status, uint64_t count,
+                const char *why)
 {
-    CHAN_SEND(&w->chan, END, struct msg_end, str_of(why), -1, .id = id, .status = status, .count = count);
+    CHAN_SEND(&w->chan, END, struct msg_end, str_of(why), -1, .id = id, .status = status,
+              .count = count);
 }
 
 static void answer_free(struct answer *a)
@@ -175,7 +182,8 @@ static void go_on(struct worker *w, struct answer *a)
     buf_free(&t.row);
     if (!t.failed && a->cursor > 0 && a->rows < a->limit)
         return;
-    end(w, a->id, t.failed ? END_PARTIAL : END_OK, a->rows, t.failed ? "the control channel is full" : "");
+    end(w, a->id, t.failed ? END_PARTIAL : END_OK, a->rows,
+        t.failed ? "the control channel is full" : "");
     answer_free(a);
 }
 
@@ -188,7 +196,7 @@ void query_go_on(struct worker *w)
 {
     if (!query_owes(w))
         return;
-    LIST_EACH_SAFE(node, &w->answers)
+    LIST_EACH_SAFE (node, &w->answers)
         go_on(w, container_of(node, struct answer, link));
 }
 
@@ -216,7 +224,8 @@ static void query_names(struct worker *w, uint32_t id, uint32_t limit, bool room
     hub_each(w->hub, rooms ? HUB_ROOM : HUB_USER, send_name, &n);
     buf_free(&n.telling.row);
     bool failed = n.telling.failed;
-    end(w, id, failed ? END_PARTIAL : END_OK, n.rows, failed ? "the control channel is full" : "");
+    end(w, id, failed ? END_PARTIAL : END_OK, n.rows,
+        failed ? "the control channel is full" : "");
 }
 
 static void query_walk(struct worker *w, struct answer *a, uint32_t limit)
@@ -226,7 +235,8 @@ static void query_walk(struct worker *w, struct answer *a, uint32_t limit)
     list_append(&w->answers, &a->link);
 }
 
-void query_start(struct worker *w, uint32_t id, uint32_t what, uint32_t limit, struct str filter)
+void query_start(struct worker *w, uint32_t id, uint32_t what, uint32_t limit,
+                 struct str filter)
 {
     struct err e = {0};
     if (what != QUERY_CONNECTIONS && what != QUERY_ROOMS && what != QUERY_USERS) {
@@ -268,6 +278,6 @@ int64_t query_kick(struct worker *w, struct str text, struct err *e)
 
 void query_fini(struct worker *w)
 {
-    LIST_EACH_SAFE(node, &w->answers)
+    LIST_EACH_SAFE (node, &w->answers)
         answer_free(container_of(node, struct answer, link));
 }

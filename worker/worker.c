@@ -15,16 +15,19 @@
 
 #define ROOM "worker"
 #define CONF_BYTES_MAX (64u << 20)
-#define SPARE_DESCRIPTORS 64  /* kept back for Redis, hooks and the control channel */
-#define OPENING_GRACE_MS 1000 /* a stopping worker waits this long for a request under way */
+#define SPARE_DESCRIPTORS 64 /* kept back for Redis, hooks and the control channel */
+#define OPENING_GRACE_MS                                                                 \
+    1000 /* a stopping worker waits this long for a request under way */
 
-/* ---- logging: one line, one datagram to the supervisor; full means dropped and counted ---- */
+/* ---- logging: one line, one datagram to the supervisor; full means dropped and counted
+ * ---- */
 
 static void to_supervisor(void *ctx, enum log_level level, struct str line)
 {
     (void)level;
     struct worker *w = ctx;
-    if (send(WORKER_FD_LOG, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && w->counters)
+    if (send(WORKER_FD_LOG, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+        w->counters)
         COUNT(w->counters, logs_dropped);
 }
 
@@ -109,8 +112,7 @@ void worker_abort(struct worker *w, uint32_t gen)
 
 static struct endpoint *endpoint_find(struct worker *w, const struct conf_endpoint *c)
 {
-    LIST_EACH(node, &w->endpoints)
-    {
+    LIST_EACH (node, &w->endpoints) {
         struct endpoint *e = container_of(node, struct endpoint, link);
         if (str_eq(e->set->c->path, c->path) && e->protocol == protocol_find(c->protocol))
             return e;
@@ -118,11 +120,12 @@ static struct endpoint *endpoint_find(struct worker *w, const struct conf_endpoi
     return NULL;
 }
 
-/* Endpoints that stay get new settings; new ones begin; the rest serves its last clients. */
+/* Endpoints that stay get new settings; new ones begin; the rest serves its last clients.
+ */
 static void apply_endpoints(struct worker *w)
 {
     size_t n = w->shadow.conf->main.endpoints.n;
-    LIST_EACH(node, &w->endpoints)
+    LIST_EACH (node, &w->endpoints)
         container_of(node, struct endpoint, link)->gone = true;
     free(w->site.routes.v);
     w->site.routes.v = mem_new((n + 1) * sizeof(struct route));
@@ -156,7 +159,8 @@ static void apply_to_connections(struct worker *w)
 {
     for (size_t i = 0; i < w->net.conns_n; i++) {
         struct conn *c = w->net.conns[i];
-        if (c->env && !(c->st.flags & CONN_REPORTED) && endpoint_of(c)->protocol->reconfigured)
+        if (c->env && !(c->st.flags & CONN_REPORTED) &&
+            endpoint_of(c)->protocol->reconfigured)
             endpoint_of(c)->protocol->reconfigured(c);
         if (c->st.phase == CONN_OPEN)
             conn_due(c, net_now(&w->net)); /* times may have become shorter */
@@ -168,8 +172,8 @@ static int open_bus(struct worker *w, struct err *e)
     struct buf path = {0};
     const struct conf_redis *redis = &w->conf->main.redis;
     buf_printf(&path, "%s/redis/redis.sock", w->run_dir);
-    w->bus = bus_redis_open(w->base, redis, buf_view(&path), &w->book, w->counters, &hub_bus_events,
-                            w->hub, e);
+    w->bus = bus_redis_open(w->base, redis, buf_view(&path), &w->book, w->counters,
+                            &hub_bus_events, w->hub, e);
     buf_free(&path);
     if (!w->bus)
         return -1;
@@ -211,7 +215,8 @@ static void tell_all(struct worker *w)
         if (c->st.phase == CONN_OPEN) {
             COUNT(w->counters, closed_shutdown);
             session_close(c, w->end_code, reason);
-        } else if (c->st.phase == CONN_OPENING && (!c->partial || age > OPENING_GRACE_MS) &&
+        } else if (c->st.phase == CONN_OPENING &&
+                   (!c->partial || age > OPENING_GRACE_MS) &&
                    age > OPENING_GRACE_MS / 4) {
             conn_close(c, "worker stops");
         }
@@ -266,16 +271,15 @@ static void report_bus(struct worker *w)
     if (up == w->bus_was_up)
         return;
     w->bus_was_up = up;
-    CHAN_SEND(&w->chan, BUS_STATE, struct msg_flag, str_of(up ? "" : w->bus->ops->why_down(w->bus)), -1,
-              .on = up);
+    CHAN_SEND(&w->chan, BUS_STATE, struct msg_flag,
+              str_of(up ? "" : w->bus->ops->why_down(w->bus)), -1, .on = up);
 }
 
 static void on_second(void *ctx, int64_t now_ms)
 {
     (void)now_ms;
     struct worker *w = container_of((struct net *)ctx, struct worker, net);
-    LIST_EACH_SAFE(node, &w->endpoints)
-    {
+    LIST_EACH_SAFE (node, &w->endpoints) {
         struct endpoint *e = container_of(node, struct endpoint, link);
         if (e->gone && e->env.connections == 0)
             endpoint_free(e);
@@ -310,9 +314,9 @@ static struct event_base *new_base(void)
 
 static int say_hello(struct worker *w, struct err *e)
 {
-    int rc = CHAN_SEND(&w->chan, HELLO, struct msg_hello, str_of(hub_server_id(w->hub)), -1,
-                       .version = MSG_VERSION, .pid = (uint32_t)getpid(), .slot = w->slot,
-                       .worker = w->number);
+    int rc = CHAN_SEND(&w->chan, HELLO, struct msg_hello, str_of(hub_server_id(w->hub)),
+                       -1, .version = MSG_VERSION, .pid = (uint32_t)getpid(),
+                       .slot = w->slot, .worker = w->number);
     return rc == 0 ? 0 : err_set(e, "the supervisor takes no message");
 }
 
@@ -340,7 +344,8 @@ static int worker_open(struct worker *w, struct err *e)
     w->services = (struct services){&w->net, w->hub, w->webhooks, net_now(&w->net)};
     evsignal_assign(&w->on_term, w->base, SIGTERM, on_term, w);
     evsignal_add(&w->on_term, NULL);
-    if (chan_open(&w->chan, w->base, WORKER_FD_CHAN, MSG_S2W, &from_supervisor, w, e) != 0)
+    if (chan_open(&w->chan, w->base, WORKER_FD_CHAN, MSG_S2W, &from_supervisor, w, e) !=
+        0)
         return -1;
     return say_hello(w, e);
 }
@@ -355,7 +360,7 @@ static void worker_close(struct worker *w)
     if (w->bus)
         w->bus->ops->close(w->bus);
     shadow_drop(w);
-    LIST_EACH_SAFE(node, &w->endpoints)
+    LIST_EACH_SAFE (node, &w->endpoints)
         endpoint_free(container_of(node, struct endpoint, link));
     free(w->site.routes.v);
     conf_unref(w->conf);
@@ -405,7 +410,8 @@ int worker_run(unsigned slot, unsigned number, const char *run_dir)
 {
     char name[48];
     struct err e = {0};
-    struct worker w = {.slot = slot, .number = number, .run_dir = run_dir, .end_code = 1001};
+    struct worker w = {
+        .slot = slot, .number = number, .run_dir = run_dir, .end_code = 1001};
     snprintf(name, sizeof(name), "worker[%u.%u]", slot, number);
     log_init(name, to_supervisor, &w);
     ignore_signals();

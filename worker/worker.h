@@ -1,5 +1,6 @@
-/* worker: one process that holds connections: its rooms, its loop, its configuration, its end.
- * Owns everything below; is told what to do over the control channel (from_supervisor). Opens no file, resolves no name. */
+/* worker: one process that holds connections: its rooms, its loop, its configuration, its
+ * end. Owns everything below; is told what to do over the control channel
+ * (from_supervisor). Opens no file, resolves no name. */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
 
@@ -35,21 +36,21 @@ struct worker {
     struct addresses book;
     struct webhooks *webhooks;
     struct hub *hub;
-    struct bus *bus;         /* NULL before the first configuration */
+    struct bus *bus; /* NULL before the first configuration */
     struct services services;
     struct http_site site;
     struct list endpoints;
-    struct list answers;     /* query's */
+    struct list answers; /* query's */
     struct conf *conf;
     struct shadow shadow;
     struct event on_term;
     unsigned slot, number;
     const char *run_dir;
     enum worker_phase phase;
-    bool unready;            /* told that a stop is near */
+    bool unready; /* told that a stop is near */
     bool bus_was_up;
-    int64_t leave_ms;        /* RETIRING, STOPPING: at the latest */
-    unsigned end_code;       /* what clients are told: 1001, 1012 */
+    int64_t leave_ms;  /* RETIRING, STOPPING: at the latest */
+    unsigned end_code; /* what clients are told: 1001, 1012 */
     bool done;
 };
 
@@ -62,7 +63,8 @@ int worker_apply(struct worker *w, uint32_t gen, struct err *e) NODISCARD;
 void worker_abort(struct worker *w, uint32_t gen);
 
 void worker_retire(struct worker *w, int64_t timeout_ms);
-/* Serves the accept queues, tells every client, waits for close handshakes until timeout_ms. */
+/* Serves the accept queues, tells every client, waits for close handshakes until
+ * timeout_ms. */
 void worker_stop(struct worker *w, unsigned code, int64_t timeout_ms);
 
 extern const struct msg_handlers from_supervisor;

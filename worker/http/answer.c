@@ -10,10 +10,17 @@ static const char *reason_phrase(unsigned status)
         unsigned status;
         const char *phrase;
     } phrases[] = {
-        {200, "OK"}, {400, "Bad Request"}, {403, "Forbidden"}, {404, "Not Found"},
-        {405, "Method Not Allowed"}, {408, "Request Timeout"}, {414, "URI Too Long"},
-        {426, "Upgrade Required"}, {431, "Request Header Fields Too Large"},
-        {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
+        {200, "OK"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {414, "URI Too Long"},
+        {426, "Upgrade Required"},
+        {431, "Request Header Fields Too Large"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
     };
     for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
         if (phrases[i].status == status)
@@ -21,7 +28,8 @@ static const char *reason_phrase(unsigned status)
     return "Error";
 }
 
-/* The field that must go with a status (RFC 9110 §15.5.6, RFC 6455 §4.4, RFC 9110 §10.2.3). */
+/* The field that must go with a status (RFC 9110 §15.5.6, RFC 6455 §4.4, RFC 9110
+ * §10.2.3). */
 static const char *extra_field(unsigned status)
 {
     switch (status) {
@@ -36,14 +44,18 @@ static const char *extra_field(unsigned status)
     }
 }
 
-void answer_json(struct conn *c, unsigned status, struct str body, bool with_body, bool keep_alive)
+void answer_json(struct conn *c, unsigned status, struct str body, bool with_body,
+                 bool keep_alive)
 {
     struct buf out = {0};
-    buf_printf(&out,
-               "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-               "Cache-Control: no-store\r\n%sConnection: %s\r\n\r\n",
-               status, reason_phrase(status), body.n, extra_field(status),
-               keep_alive ? "keep-alive" : status == 426 ? "Upgrade, close" : "close");
+    buf_printf(
+        &out,
+        "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
+        "Cache-Control: no-store\r\n%sConnection: %s\r\n\r\n",
+        status, reason_phrase(status), body.n, extra_field(status),
+        keep_alive      ? "keep-alive"
+        : status == 426 ? "Upgrade, close"
+                        : "close");
     if (with_body)
         buf_str(&out, body);
     conn_raw(c, buf_view(&out));
@@ -52,7 +64,8 @@ void answer_json(struct conn *c, unsigned status, struct str body, bool with_bod
         conn_drain(c);
 }
 
-void answer_refusal(struct conn *c, const struct refusal *r, bool with_body, bool keep_alive)
+void answer_refusal(struct conn *c, const struct refusal *r, bool with_body,
+                    bool keep_alive)
 {
     struct buf body = {0};
     buf_str(&body, STR("{\"error\":"));

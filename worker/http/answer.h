@@ -7,9 +7,11 @@
 #include "worker/net/conn.h"
 
 /* with_body false for HEAD: Content-Length as it would be. Closes unless keep_alive. */
-void answer_json(struct conn *c, unsigned status, struct str body, bool with_body, bool keep_alive);
+void answer_json(struct conn *c, unsigned status, struct str body, bool with_body,
+                 bool keep_alive);
 /* The refusal's status and the body {"error","message","hint"}; counted. */
-void answer_refusal(struct conn *c, const struct refusal *r, bool with_body, bool keep_alive);
+void answer_refusal(struct conn *c, const struct refusal *r, bool with_body,
+                    bool keep_alive);
 /* Fills all but the message. */
 void refusal_set(struct refusal *r, unsigned status, const char *error, const char *hint);
 

@@ -5,7 +5,8 @@
 #include "worker/http/pages.h"
 
 #define ROOM "http"
-#define ANSWERS_MAX (64 * 1024) /* unsent answers above which a pipelining client is not read */
+#define ANSWERS_MAX                                                                      \
+    (64 * 1024) /* unsent answers above which a pipelining client is not read */
 
 /* ---- one request ---- */
 
@@ -14,8 +15,8 @@ static void no_such_path(struct conn *c, const struct request *r, bool keep_aliv
     struct refusal why;
     struct str near = route_nearest(&c->net->site->routes, r->path);
     refusal_set(&why, 404, "no-such-endpoint", "");
-    snprintf(why.message, sizeof(why.message), "No endpoint is configured at the path %s.",
-             log_esc(r->path));
+    snprintf(why.message, sizeof(why.message),
+             "No endpoint is configured at the path %s.", log_esc(r->path));
     if (near.p)
         snprintf(why.hint, sizeof(why.hint), "Did you mean " STR_FMT "?", STR_ARG(near));
     else
@@ -24,19 +25,22 @@ static void no_such_path(struct conn *c, const struct request *r, bool keep_aliv
 }
 
 /* Checks everything an upgrade needs; false: refused. */
-static bool may_upgrade(struct conn *c, const struct request *r, const struct route *route)
+static bool may_upgrade(struct conn *c, const struct request *r,
+                        const struct route *route)
 {
     struct refusal why = {0};
     const struct conf_endpoint *conf = route->conf;
-    if (upgrade_check(r, &why) && upgrade_origin_ok(r, conf->allowed_origins.v, conf->allowed_origins.n,
-                                                    conf->require_origin, &why))
+    if (upgrade_check(r, &why) &&
+        upgrade_origin_ok(r, conf->allowed_origins.v, conf->allowed_origins.n,
+                          conf->require_origin, &why))
         return true;
     answer_refusal(c, &why, true, false);
     return false;
 }
 
 /* true: the connection is a WebSocket now. */
-static bool to_endpoint(struct conn *c, const struct request *r, const struct route *route)
+static bool to_endpoint(struct conn *c, const struct request *r,
+                        const struct route *route)
 {
     if (!may_upgrade(c, r, route))
         return false;
@@ -68,7 +72,8 @@ static void refuse_head(struct conn *c, enum request_verdict v, const char *what
     struct refusal why = {0};
     switch (v) {
     case REQUEST_TOO_LARGE:
-        refusal_set(&why, 431, "header-too-large", "Send fewer or shorter header fields; see limits.header.");
+        refusal_set(&why, 431, "header-too-large",
+                    "Send fewer or shorter header fields; see limits.header.");
         break;
     case REQUEST_URI_LONG:
         refusal_set(&why, 414, "uri-too-long", "Shorten the URL; see limits.header.");
@@ -77,20 +82,23 @@ static void refuse_head(struct conn *c, enum request_verdict v, const char *what
         refusal_set(&why, 505, "http-version", "Use HTTP/1.1.");
         break;
     default:
-        refusal_set(&why, 400, "bad-request", "Send a well-formed HTTP/1.1 request (RFC 9112).");
+        refusal_set(&why, 400, "bad-request",
+                    "Send a well-formed HTTP/1.1 request (RFC 9112).");
     }
     snprintf(why.message, sizeof(why.message), "%s", what);
     answer_refusal(c, &why, true, false);
 }
 
-/* Reads requests from p until one is incomplete, one upgrades, or the connection ends. Returns how many bytes are done with. */
+/* Reads requests from p until one is incomplete, one upgrades, or the connection ends.
+ * Returns how many bytes are done with. */
 static size_t read_requests(struct conn *c, char *p, size_t n)
 {
     const struct http_site *site = c->net->site;
     struct request_field fields[REQUEST_FIELDS_MAX];
     size_t done = 0;
     while (done < n && c->st.phase == CONN_OPENING && conn_is_reading(c)) {
-        struct request r = {.fields = fields, .fields_cap = MIN(site->max_fields, ARRAY_LEN(fields))};
+        struct request r = {.fields = fields,
+                            .fields_cap = MIN(site->max_fields, ARRAY_LEN(fields))};
         const char *why = "";
         enum request_verdict v =
             request_parse((struct str){p + done, n - done}, site->max_head, &r, &why);
@@ -120,7 +128,8 @@ static void on_bytes(struct conn *c, char *p, size_t n)
     }
     size_t done = read_requests(c, p, n);
     if (c->ops != &http_conn_ops)
-        c->ops->bytes(c, p + done, n - done); /* frames right behind the opening handshake */
+        c->ops->bytes(c, p + done,
+                      n - done); /* frames right behind the opening handshake */
     else if (c->st.phase == CONN_OPENING && !conn_is_reading(c))
         conn_hold(c, p + done, n - done);
     else if (c->st.phase == CONN_OPENING && done < n)
@@ -145,8 +154,10 @@ static int64_t on_due(struct conn *c, int64_t now_ms)
         return 0;
     }
     struct refusal why = {0};
-    refusal_set(&why, 408, "request-timeout", "Send the whole request at once; see client.handshake_timeout.");
-    snprintf(why.message, sizeof(why.message), "The request was not complete within %" PRId64 " ms.",
+    refusal_set(&why, 408, "request-timeout",
+                "Send the whole request at once; see client.handshake_timeout.");
+    snprintf(why.message, sizeof(why.message),
+             "The request was not complete within %" PRId64 " ms.",
              c->net->handshake_timeout_ms);
     answer_refusal(c, &why, true, false);
     return 0;

@@ -1,5 +1,6 @@
-/* http: a connection before (or without) its upgrade: collects the head, finds the page or the endpoint, hands over to a
- * session. Owns nothing beyond the connection's borrowed buffer. Never refuses without saying why (PROTOCOL part D). */
+/* http: a connection before (or without) its upgrade: collects the head, finds the page
+ * or the endpoint, hands over to a session. Owns nothing beyond the connection's borrowed
+ * buffer. Never refuses without saying why (PROTOCOL part D). */
 #ifndef WORKER_HTTP_HTTP_H
 #define WORKER_HTTP_HTTP_H
 

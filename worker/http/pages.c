@@ -16,7 +16,8 @@ static void ready(const struct http_site *site, struct buf *body, unsigned *stat
 {
     const char *why = site->not_ready(site->ctx);
     *status = why ? 503 : 200;
-    buf_str(body, why ? STR("{\"status\":\"unavailable\",\"reason\":") : STR("{\"status\":\"ready\""));
+    buf_str(body, why ? STR("{\"status\":\"unavailable\",\"reason\":")
+                      : STR("{\"status\":\"ready\""));
     if (why)
         buf_json(body, str_of(why));
     buf_str(body, STR("}\n"));

@@ -1,5 +1,6 @@
 /* site: what a worker serves over HTTP: its endpoints, its limits, and whether it may.
- * Owns the table of routes. Replaced piece by piece at a reload; net->site points at it. */
+ * Owns the table of routes. Replaced piece by piece at a reload; net->site points at it.
+ */
 #ifndef WORKER_HTTP_SITE_H
 #define WORKER_HTTP_SITE_H
 

@@ -13,8 +13,8 @@
 
 static const struct timeval pause_tv = {0, PAUSE_MS * 1000};
 
-void acceptor_init(struct acceptor *a, struct net *net, void (*on_accept)(void *, int, unsigned),
-                   void *ctx)
+void acceptor_init(struct acceptor *a, struct net *net,
+                   void (*on_accept)(void *, int, unsigned), void *ctx)
 {
     *a = (struct acceptor){.net = net, .on_accept = on_accept, .ctx = ctx};
     list_init(&a->listeners);
@@ -31,7 +31,7 @@ static void listener_free(struct listener *l)
 
 void acceptor_fini(struct acceptor *a)
 {
-    LIST_EACH_SAFE(node, &a->listeners)
+    LIST_EACH_SAFE (node, &a->listeners)
         listener_free(container_of(node, struct listener, link));
 }
 
@@ -127,7 +127,7 @@ int acceptor_add(struct acceptor *a, int fd, uint32_t id, uint32_t slot, struct 
 void acceptor_start(struct acceptor *a)
 {
     a->started = true;
-    LIST_EACH(node, &a->listeners)
+    LIST_EACH (node, &a->listeners)
         event_add(&container_of(node, struct listener, link)->ev, NULL);
 }
 
@@ -143,8 +143,7 @@ static int drain(struct listener *l)
 
 int acceptor_drain(struct acceptor *a, uint32_t id, uint32_t slot)
 {
-    LIST_EACH_SAFE(node, &a->listeners)
-    {
+    LIST_EACH_SAFE (node, &a->listeners) {
         struct listener *l = container_of(node, struct listener, link);
         if (l->id == id && l->slot == slot)
             return drain(l);
@@ -154,6 +153,6 @@ int acceptor_drain(struct acceptor *a, uint32_t id, uint32_t slot)
 
 void acceptor_drain_all(struct acceptor *a)
 {
-    LIST_EACH_SAFE(node, &a->listeners)
+    LIST_EACH_SAFE (node, &a->listeners)
         drain(container_of(node, struct listener, link));
 }

@@ -1,7 +1,5 @@
 #include "worker/net/conn.h"
 
-#include "common/clock.h"
-#include "common/fd.h"
 #include "common/mem.h"
 
 #include <arpa/inet.h>
@@ -9,47 +7,7 @@
 #include <unistd.h>
 
 #define IOV_BATCH 64
-#define SPARE_MAX 32                 /* partial buffers kept for the next borrower */
-#define SPARE_CAP_MAX (64 * 1024)    /* larger ones go back to the system */
-#define DRAIN_READS_MAX 256          /* reads thrown away while waiting for the peer's FIN */
-
-int64_t net_now(struct net *n)
-{
-    if (n->turn_ms == 0)
-        n->turn_ms = clock_now_ms();
-    return n->turn_ms;
-}
-
-void net_end_turn(struct net *n)
-{
-    n->turn_ms = 0;
-}
-
-/* ---- vectors of connections ---- */
-
-static void vec_put(struct conn ***v, size_t *n, size_t *cap, struct conn *c)
-{
-    if (*n == *cap) {
-        *cap = *cap ? *cap * 2 : 64;
-        *v = mem_resize(*v, *cap * sizeof(**v));
-    }
-    (*v)[(*n)++] = c;
-}
-
-static void enlist(struct net *n, struct conn *c)
-{
-    c->index = (uint32_t)n->conns_n;
-    vec_put(&n->conns, &n->conns_n, &n->conns_cap, c);
-    COUNT_SET(n->counters, connections, n->conns_n);
-}
-
-static void delist(struct net *n, struct conn *c)
-{
-    struct conn *moved = n->conns[--n->conns_n];
-    n->conns[c->index] = moved;
-    moved->index = c->index;
-    COUNT_SET(n->counters, connections, n->conns_n);
-}
+#define DRAIN_READS_MAX 256 /* reads thrown away while waiting for the peer's FIN */
 
 /* ---- events ---- */
 
@@ -62,7 +20,9 @@ static void watch(struct conn *c)
     bool read = !dead && conn_is_reading(c) && !(c->st.flags & CONN_HELD);
     bool write = !dead && (c->st.flags & CONN_BLOCKED);
     short want = (short)((read ? EV_READ : 0) | (write ? EV_WRITE : 0));
-    short have = (short)(event_initialized(&c->ev) ? event_get_events(&c->ev) & (EV_READ | EV_WRITE) : 0);
+    short have = (short)(event_initialized(&c->ev)
+                             ? event_get_events(&c->ev) & (EV_READ | EV_WRITE)
+                             : 0);
     if (!event_pending(&c->ev, EV_READ | EV_WRITE, NULL))
         have = 0;
     if (want == have)
@@ -80,8 +40,7 @@ static void dirty(struct conn *c)
     if (c->st.flags & CONN_DIRTY)
         return;
     c->st.flags |= CONN_DIRTY;
-    struct turn *t = &c->net->turn;
-    vec_put(&t->dirty, &t->dirty_n, &t->dirty_cap, c);
+    net_dirty(c->net, c);
 }
 
 static void read_some(struct conn *c)
@@ -104,8 +63,6 @@ static void read_some(struct conn *c)
     }
     c->ops->bytes(c, n->inbox, (size_t)got);
 }
-
-static void write_some(struct conn *c);
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -164,7 +121,7 @@ struct conn *conn_new(struct net *n, int fd, const struct transport_ops *t,
         free(c);
         return NULL;
     }
-    enlist(n, c);
+    net_enlist(n, c);
     conn_due(c, c->st.opened_ms + n->handshake_timeout_ms);
     return c;
 }
@@ -231,43 +188,41 @@ static void write_some(struct conn *c)
         outq_written(&c->out, (size_t)sent);
     }
     unchoke(c);
-    if (outq_is_empty(&c->out) && c->st.phase == CONN_DRAINING && !(c->st.flags & CONN_FIN_SENT)) {
+    if (outq_is_empty(&c->out) && c->st.phase == CONN_DRAINING &&
+        !(c->st.flags & CONN_FIN_SENT)) {
         c->st.flags |= CONN_FIN_SENT;
         c->transport->finish(c);
     }
+}
+
+void conn_write(struct conn *c)
+{
+    c->st.flags &= ~(uint32_t)CONN_DIRTY;
+    if (c->st.phase == CONN_DEAD || (c->st.flags & CONN_BLOCKED))
+        return;
+    write_some(c);
+    watch(c);
 }
 
 /* ---- reading, paused and resumed ---- */
 
 struct buf *conn_partial(struct conn *c)
 {
-    struct net *n = c->net;
     if (!c->partial)
-        c->partial = n->spare_n ? n->spare[--n->spare_n] : NEW(struct buf);
+        c->partial = net_borrow(c->net);
     return c->partial;
-}
-
-static void give_back(struct net *n, struct buf *b)
-{
-    if (b->cap > SPARE_CAP_MAX || n->spare_n == SPARE_MAX) {
-        buf_free(b);
-        free(b);
-        return;
-    }
-    buf_clear(b);
-    n->spare[n->spare_n++] = b;
 }
 
 void conn_give_back(struct conn *c, struct buf *b)
 {
-    give_back(c->net, b);
+    net_give_back(c->net, b);
 }
 
 void conn_partial_done(struct conn *c)
 {
     if (!c->partial)
         return;
-    give_back(c->net, c->partial);
+    net_give_back(c->net, c->partial);
     c->partial = NULL;
 }
 
@@ -292,8 +247,7 @@ void conn_resume(struct conn *c)
     if (c->st.phase == CONN_DEAD || (c->st.flags & (CONN_RESUMED | CONN_CHOKED)))
         return;
     c->st.flags |= CONN_RESUMED;
-    struct turn *t = &c->net->turn;
-    vec_put(&t->resumed, &t->resumed_n, &t->resumed_cap, c);
+    net_resumed(c->net, c);
 }
 
 void conn_hold(struct conn *c, const char *p, size_t n)
@@ -311,26 +265,17 @@ static void feed_held(struct conn *c)
     c->st.flags &= ~(uint32_t)CONN_HELD;
     if (c->st.phase < CONN_DRAINING)
         c->ops->bytes(c, held->p, held->n);
-    give_back(c->net, held);
+    net_give_back(c->net, held);
 }
 
-void net_resume(struct net *n)
+void conn_feed(struct conn *c)
 {
-    struct turn *t = &n->turn;
-    if (t->resumed_n == 0)
+    c->st.flags &= ~(uint32_t)CONN_RESUMED;
+    if (c->st.phase == CONN_DEAD)
         return;
-    size_t todo = t->resumed_n; /* those resumed meanwhile wait for the next turn */
-    for (size_t i = 0; i < todo; i++) {
-        struct conn *c = t->resumed[i];
-        c->st.flags &= ~(uint32_t)CONN_RESUMED;
-        if (c->st.phase == CONN_DEAD)
-            continue;
-        if (conn_is_reading(c) && (c->st.flags & CONN_HELD))
-            feed_held(c);
-        watch(c);
-    }
-    t->resumed_n -= todo;
-    memmove(t->resumed, t->resumed + todo, t->resumed_n * sizeof(*t->resumed));
+    if (conn_is_reading(c) && (c->st.flags & CONN_HELD))
+        feed_held(c);
+    watch(c);
 }
 
 /* ---- time ---- */
@@ -343,7 +288,7 @@ void conn_due(struct conn *c, int64_t due_ms)
         wheel_set(&c->net->wheel, &c->timer, due_ms);
 }
 
-static void on_due(struct wheel_entry *e, int64_t now_ms)
+void conn_on_due(struct wheel_entry *e, int64_t now_ms)
 {
     struct conn *c = container_of(e, struct conn, timer);
     if (c->st.phase == CONN_DRAINING) {
@@ -377,29 +322,13 @@ void conn_close(struct conn *c, const char *cause)
     if (c->st.phase == CONN_DEAD)
         return;
     c->st.phase = CONN_DEAD;
-    struct turn *t = &c->net->turn;
-    vec_put(&t->closing, &t->closing_n, &t->closing_cap, c);
+    net_closing(c->net, c);
     wheel_set(&c->net->wheel, &c->timer, 0);
     c->ops->gone(c, cause);
     watch(c);
 }
 
-void net_flush(struct net *n)
-{
-    struct turn *t = &n->turn;
-    for (size_t i = 0; i < t->dirty_n; i++) {
-        struct conn *c = t->dirty[i];
-        c->st.flags &= ~(uint32_t)CONN_DIRTY;
-        if (c->st.phase == CONN_DEAD || (c->st.flags & CONN_BLOCKED))
-            continue;
-        write_some(c);
-        if (c->st.phase != CONN_DEAD)
-            watch(c);
-    }
-    t->dirty_n = 0;
-}
-
-static void bury(struct conn *c)
+void conn_bury(struct conn *c)
 {
     int fd = conn_fd(c);
     event_del(&c->ev);
@@ -407,72 +336,8 @@ static void bury(struct conn *c)
     close(fd);
     outq_fini(&c->out);
     conn_partial_done(c);
-    delist(c->net, c);
+    net_delist(c->net, c);
     free(c);
-}
-
-void net_bury(struct net *n)
-{
-    struct turn *t = &n->turn;
-    if (t->closing_n == 0)
-        return;
-    /* A dead connection may still stand in the other lists. */
-    size_t kept = 0;
-    for (size_t i = 0; i < t->resumed_n; i++)
-        if (t->resumed[i]->st.phase != CONN_DEAD)
-            t->resumed[kept++] = t->resumed[i];
-    t->resumed_n = kept;
-    kept = 0;
-    for (size_t i = 0; i < t->dirty_n; i++)
-        if (t->dirty[i]->st.phase != CONN_DEAD)
-            t->dirty[kept++] = t->dirty[i];
-    t->dirty_n = kept;
-    for (size_t i = 0; i < t->closing_n; i++)
-        bury(t->closing[i]);
-    t->closing_n = 0;
-}
-
-bool net_owes(const struct net *n)
-{
-    return n->turn.dirty_n || n->turn.closing_n || n->turn.resumed_n;
-}
-
-int net_init(struct net *n, struct event_base *base, struct counters *counters, struct err *e)
-{
-    memset(n, 0, sizeof(*n));
-    if (event_get_struct_event_size() > sizeof(struct event))
-        return err_set(e, "this libevent's events are %zu bytes; built for %zu",
-                       event_get_struct_event_size(), sizeof(struct event));
-    n->base = base;
-    n->counters = counters;
-    n->inbox = mem_resize(NULL, INBOX_SIZE);
-    n->spare = mem_new(SPARE_MAX * sizeof(*n->spare));
-    n->handshake_timeout_ms = 10000;
-    n->ping_after_ms = 44000;
-    n->idle_timeout_ms = 60000;
-    n->close_timeout_ms = 5000;
-    if (wheel_init(&n->wheel, base, on_due, NULL, n, clock_now_ms()) != 0)
-        return err_set(e, "cannot set the wheel's timer");
-    return 0;
-}
-
-void net_fini(struct net *n)
-{
-    for (size_t i = 0; i < n->conns_n; i++)
-        conn_close(n->conns[i], "worker ends");
-    net_bury(n);
-    wheel_fini(&n->wheel);
-    while (n->spare_n) {
-        struct buf *b = n->spare[--n->spare_n];
-        buf_free(b);
-        free(b);
-    }
-    free(n->spare);
-    free(n->inbox);
-    free(n->conns);
-    free(n->turn.dirty);
-    free(n->turn.closing);
-    free(n->turn.resumed);
 }
 
 /* ---- words ---- */

@@ -1,93 +1,93 @@
-/* conn: a client connection as a socket: bytes in, frames out, one timer, one end. struct net is what all connections of a
- * worker share. Owns the descriptor, the queue, the borrowed buffer. Never knows HTTP or WebSocket: whoever has it now says so
- * with conn_ops, and news travels up through them. */
+/* conn: a client connection as a socket: bytes in, frames out, one timer, one end. Owns
+ * the descriptor, the queue, the borrowed buffer. Never knows HTTP or WebSocket: whoever
+ * has it now says so with conn_ops, and news travels up through them. */
 #ifndef WORKER_NET_CONN_H
 #define WORKER_NET_CONN_H
 
 #include "common/buf.h"
 #include "common/counters.h"
 #include "common/uuid.h"
+#include "worker/net/net.h"
 #include "worker/net/outq.h"
 #include "worker/net/transport.h"
-#include "worker/net/wheel.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <netinet/in.h>
 
-#define INBOX_SIZE (256 * 1024)
-
-struct conn;
-struct http_site;
 struct session_env; /* ws/session.h: the endpoint as the session sees it */
 
 enum conn_phase {
     CONN_OPENING,  /* reading or answering HTTP */
     CONN_OPEN,     /* WebSocket */
     CONN_CLOSING,  /* our Close frame is queued or sent; theirs is awaited */
-    CONN_DRAINING, /* nothing more will be read as meaning; flush, FIN, wait for theirs (a lingering close) */
+    CONN_DRAINING, /* nothing more will be read as meaning; flush, FIN, wait for theirs (a
+                      lingering close) */
     CONN_DEAD,     /* buried at the end of the turn */
 };
 
 enum conn_flags {
-    CONN_DIRTY = 1,       /* in turn.dirty */
-    CONN_BLOCKED = 2,     /* the socket took no more: EV_WRITE is set */
-    CONN_PAUSED = 4,      /* the owner does not want to read now: conn_pause */
+    CONN_DIRTY = 1,   /* in turn.dirty */
+    CONN_BLOCKED = 2, /* the socket took no more: EV_WRITE is set */
+    CONN_PAUSED = 4,  /* the owner does not want to read now: conn_pause */
     CONN_PING_SENT = 8,
     CONN_FIN_SENT = 16,
-    CONN_ENCRYPTED = 32,  /* deliveries are sealed one by one (hub asks) */
-    CONN_REPORTED = 64,   /* ops->closed has been called */
-    CONN_CLOSE_GOT = 128, /* the peer's Close frame arrived: st.peer_code tells its code */
-    CONN_HELD = 256,      /* partial holds unread bytes to be fed again on resume */
-    CONN_SHUTDOWN = 512,  /* told 1001 */
-    CONN_CHOKED = 1024,   /* reads nothing until its own output has gone out: conn_choke */
-    CONN_RESUMED = 4096,  /* in turn.resumed */
-    CONN_MUTED = 8192,    /* reachable in the hub, but not to be sent anything yet */
+    CONN_ENCRYPTED = 32, /* deliveries are sealed one by one (hub asks) */
+    CONN_REPORTED = 64,  /* ops->closed has been called */
+    CONN_CLOSE_GOT =
+        128,             /* the peer's Close frame arrived: st.peer_code tells its code */
+    CONN_HELD = 256,     /* partial holds unread bytes to be fed again on resume */
+    CONN_SHUTDOWN = 512, /* told 1001 */
+    CONN_CHOKED = 1024,  /* reads nothing until its own output has gone out: conn_choke */
+    CONN_RESUMED = 4096, /* in turn.resumed */
+    CONN_MUTED = 8192,   /* reachable in the hub, but not to be sent anything yet */
 };
 
 /* Plain data, no pointers: travels in a hand-off (HOUSE §10). */
 struct conn_state {
-    uint64_t id;             /* serial in this worker, for logs */
-    struct uuid uuid;        /* the client id on the wire */
-    struct in6_addr peer;    /* v4 as ::ffff:a.b.c.d; all zero: Unix socket */
-    uint16_t peer_port;      /* host order */
+    uint64_t id;          /* serial in this worker, for logs */
+    struct uuid uuid;     /* the client id on the wire */
+    struct in6_addr peer; /* v4 as ::ffff:a.b.c.d; all zero: Unix socket */
+    uint16_t peer_port;   /* host order */
     uint16_t listener;
-    uint8_t phase;           /* enum conn_phase */
-    uint8_t head_n;          /* bytes of a frame header that has not come whole */
+    uint8_t phase;  /* enum conn_phase */
+    uint8_t head_n; /* bytes of a frame header that has not come whole */
     uint8_t head[14];
     uint8_t mask[4];
-    uint64_t frame_left;     /* payload bytes still to come of the frame under way */
-    uint32_t frame_seen;     /* payload bytes of it that came, mod 4 counts for the mask */
-    uint8_t frame_opcode;    /* of the frame under way; 0xFF none */
+    uint64_t frame_left;  /* payload bytes still to come of the frame under way */
+    uint32_t frame_seen;  /* payload bytes of it that came, mod 4 counts for the mask */
+    uint8_t frame_opcode; /* of the frame under way; 0xFF none */
     uint8_t frame_fin;
-    uint8_t message_opcode;  /* of the fragmented message under way; 0 none */
-    uint8_t utf8;            /* decoder state */
-    uint16_t close_code;     /* what we closed with, or the reason it ended (1006 …); 0 not yet */
-    uint16_t peer_code;      /* the peer's Close; 1005 when empty */
+    uint8_t message_opcode; /* of the fragmented message under way; 0 none */
+    uint8_t utf8;           /* decoder state */
+    uint16_t
+        close_code; /* what we closed with, or the reason it ended (1006 …); 0 not yet */
+    uint16_t peer_code; /* the peer's Close; 1005 when empty */
     uint32_t flags;
-    uint32_t skip;           /* hub: number of the delivery this connection is excluded from */
-    int64_t opened_ms;       /* accept; from the upgrade on: the upgrade */
-    int64_t seen_ms;         /* any inbound bytes */
-    int64_t message_ms;      /* last complete data message */
-    int64_t closing_ms;      /* when CLOSING or DRAINING began */
+    uint32_t skip;      /* hub: number of the delivery this connection is excluded from */
+    int64_t opened_ms;  /* accept; from the upgrade on: the upgrade */
+    int64_t seen_ms;    /* any inbound bytes */
+    int64_t message_ms; /* last complete data message */
+    int64_t closing_ms; /* when CLOSING or DRAINING began */
 };
 
 /* Whoever understands the bytes now (http/, ws/session). */
 struct conn_ops {
     /* Bytes came; they may be changed in place; all are consumed (or held: conn_hold). */
     void (*bytes)(struct conn *c, char *p, size_t n);
-    /* The peer is gone, or conn_close was called: once, before burial. cause: "EOF", "reset", errno's words, … */
+    /* The peer is gone, or conn_close was called: once, before burial. cause: "EOF",
+     * "reset", errno's words, … */
     void (*gone)(struct conn *c, const char *cause);
     /* The timer is due; returns the next due time (ms, monotonic), 0 for none. */
     int64_t (*due)(struct conn *c, int64_t now_ms);
 };
 
 struct sub;
-struct conn_subs {   /* hub's: the rooms this connection is in */
+struct conn_subs { /* hub's: the rooms this connection is in */
     struct sub *v;
     uint16_t n, cap;
-    bool is_client;  /* in the hub's id map: deliveries may come */
-    bool left_own;   /* has left the room of its own id */
+    bool is_client; /* in the hub's id map: deliveries may come */
+    bool left_own;  /* has left the room of its own id */
 };
 
 struct conn {
@@ -101,65 +101,37 @@ struct conn {
     void *proto;             /* the protocol's own struct */
     struct buf *partial;     /* borrowed from net; NULL when idle */
     struct conn_subs subs;
-    uint32_t index;          /* in net->conns */
-    uint32_t choke_limit;    /* of conn_choke, bytes */
+    uint32_t index;       /* in net->conns */
+    uint32_t choke_limit; /* of conn_choke, bytes */
     struct conn_state st;
 };
-static_assert(sizeof(struct conn) <= 440, "an idle connection is its struct: keep it small");
+static_assert(sizeof(struct conn) <= 440,
+              "an idle connection is its struct: keep it small");
 
-/* What this loop turn owes. */
-struct turn {
-    struct conn **dirty;   /* have output */
-    size_t dirty_n, dirty_cap;
-    struct conn **closing; /* to be buried */
-    size_t closing_n, closing_cap;
-    struct conn **resumed; /* held bytes to be fed again */
-    size_t resumed_n, resumed_cap;
-};
-
-struct net {
-    struct event_base *base;
-    struct counters *counters;
-    char *inbox;             /* INBOX_SIZE bytes, shared: valid within one bytes() call */
-    struct wheel wheel;
-    struct turn turn;
-    struct conn **conns;     /* all, dense */
-    size_t conns_n, conns_cap;
-    struct buf **spare;      /* recycler of partial buffers */
-    size_t spare_n, spare_cap;
-    uint64_t next_id;
-    int64_t turn_ms;         /* net_now() */
-    /* settings in force, set by the worker at CONF_APPLY */
-    int64_t handshake_timeout_ms, ping_after_ms, idle_timeout_ms, close_timeout_ms;
-    const struct http_site *site; /* http/: what is served before an upgrade */
-};
-
-/* Monotonic milliseconds, read once a turn. */
-int64_t net_now(struct net *n);
-
-int net_init(struct net *n, struct event_base *base, struct counters *counters, struct err *e) NODISCARD;
-void net_fini(struct net *n);
-
-/* A connected, non-blocking socket becomes a connection in CONN_OPENING with these ops; reading starts. Takes the fd, also on
- * failure (NULL: out of descriptors or epoll refused; the fd is closed). */
-struct conn *conn_new(struct net *n, int fd, const struct transport_ops *t, const struct conn_ops *ops, unsigned listener);
+/* A connected, non-blocking socket becomes a connection in CONN_OPENING with these ops;
+ * reading starts. Takes the fd, also on failure (NULL: out of descriptors or epoll
+ * refused; the fd is closed). */
+struct conn *conn_new(struct net *n, int fd, const struct transport_ops *t,
+                      const struct conn_ops *ops, unsigned listener);
 int conn_fd(const struct conn *c);
 
-/* Output: queue, and the connection joins turn.dirty. Nothing is queued once phase is DRAINING or DEAD. */
-void conn_push(struct conn *c, struct frame *f);                          /* takes over the reference */
+/* Output: queue, and the connection joins turn.dirty. Nothing is queued once phase is
+ * DRAINING or DEAD. */
+void conn_push(struct conn *c, struct frame *f); /* takes over the reference */
 void conn_reply(struct conn *c, unsigned opcode, struct str payload);
 void conn_raw(struct conn *c, struct str bytes);
 
-/* Reading stops; the rest of the bytes under way go to conn_hold. On resume they are fed again, before anything new is read.
- * Nothing a client sent before it vanished is lost; pauses must therefore be bounded by whoever makes them. */
+/* Reading stops; the rest of the bytes under way go to conn_hold. On resume they are fed
+ * again, before anything new is read. Nothing a client sent before it vanished is lost;
+ * pauses must therefore be bounded by whoever makes them. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 static inline bool conn_is_paused(const struct conn *c)
 {
     return c->st.flags & CONN_PAUSED;
 }
-/* Reading stops until less than a quarter of `limit` bytes is unsent, when at least half of it is: a client that does not take
- * its answers is not asked for more. */
+/* Reading stops until less than a quarter of `limit` bytes is unsent, when at least half
+ * of it is: a client that does not take its answers is not asked for more. */
 void conn_choke(struct conn *c, size_t limit);
 static inline bool conn_is_reading(const struct conn *c)
 {
@@ -169,25 +141,30 @@ void conn_hold(struct conn *c, const char *p, size_t n);
 /* Borrows the partial buffer if there is none. */
 struct buf *conn_partial(struct conn *c);
 void conn_partial_done(struct conn *c); /* gives it back */
-void conn_give_back(struct conn *c, struct buf *b); /* the same for one taken out of the connection */
+void conn_give_back(struct conn *c,
+                    struct buf *b); /* the same for one taken out of the connection */
 
-/* When the timer should ask ops->due (ms, monotonic). Only ever moves the time nearer; due() itself may name a later one. */
+/* When the timer should ask ops->due (ms, monotonic). Only ever moves the time nearer;
+ * due() itself may name a later one. */
 void conn_due(struct conn *c, int64_t due_ms);
 
-/* After what is queued: FIN, then wait (bounded) for the peer's. phase becomes DRAINING. */
+/* After what is queued: FIN, then wait (bounded) for the peer's. phase becomes DRAINING.
+ */
 void conn_drain(struct conn *c);
-/* Now: ops->gone(cause) is called and the connection is buried at the end of the turn. Safe anywhere, any number of times. */
+/* Now: ops->gone(cause) is called and the connection is buried at the end of the turn.
+ * Safe anywhere, any number of times. */
 void conn_close(struct conn *c, const char *cause);
 
-/* The end of the turn. */
-void net_resume(struct net *n);  /* feeds held bytes of resumed connections */
-void net_flush(struct net *n);   /* one write per dirty connection */
-void net_bury(struct net *n);
-bool net_owes(const struct net *n); /* work left that needs no new readiness */
-void net_end_turn(struct net *n);  /* the clock is read anew */
+/* What net does with it at the end of a turn: feed what it held, write what it owes, free
+ * it. */
+void conn_feed(struct conn *c);
+void conn_write(struct conn *c);
+void conn_bury(struct conn *c);
+void conn_on_due(struct wheel_entry *e, int64_t now_ms); /* the wheel's */
 
 /* "id=12 addr=127.0.0.1:5000" for log lines; static ring of eight. */
 const char *conn_esc(const struct conn *c);
-void conn_address(const struct conn *c, struct buf *out, bool with_port); /* "127.0.0.1", "::1", "unix" */
+void conn_address(const struct conn *c, struct buf *out,
+                  bool with_port); /* "127.0.0.1", "::1", "unix" */
 
 #endif

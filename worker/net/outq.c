@@ -2,8 +2,8 @@
 
 #include "common/mem.h"
 
-#define BLOCK_FIRST 240  /* a lone small reply: stays in malloc's small bins */
-#define BLOCK_MORE 4000  /* replies that follow it in the same turn share one block */
+#define BLOCK_FIRST 240 /* a lone small reply: stays in malloc's small bins */
+#define BLOCK_MORE 4000 /* replies that follow it in the same turn share one block */
 
 void outq_init(struct outq *q)
 {

@@ -1,5 +1,6 @@
 /* outq: what waits to be written to one connection: references to frames, in order.
- * Owns its references. Holds two frames without allocating anything; its vector goes away when it drains. */
+ * Owns its references. Holds two frames without allocating anything; its vector goes away
+ * when it drains. */
 #ifndef WORKER_NET_OUTQ_H
 #define WORKER_NET_OUTQ_H
 
@@ -8,7 +9,7 @@
 #include <sys/uio.h>
 
 struct outq {
-    struct frame **vec;   /* NULL: inl is in use */
+    struct frame **vec; /* NULL: inl is in use */
     struct frame *inl[2];
     uint32_t head, n, cap; /* of vec or inl: n frames from head */
     uint32_t offset;       /* bytes of the first frame already written */
@@ -19,7 +20,8 @@ void outq_init(struct outq *q);
 void outq_fini(struct outq *q);
 /* Takes over the reference. */
 void outq_push(struct outq *q, struct frame *f);
-/* A small private message: joined to the last frame if that is unshared and has room, else a new block. opcode as frame_header. */
+/* A small private message: joined to the last frame if that is unshared and has room,
+ * else a new block. opcode as frame_header. */
 void outq_reply(struct outq *q, unsigned opcode, struct str payload);
 /* Raw bytes (HTTP answers). */
 void outq_raw(struct outq *q, struct str bytes);

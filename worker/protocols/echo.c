@@ -1,4 +1,5 @@
-/* echo: every message comes back as it was, text as text, binary as binary. For conformance and load tests. */
+/* echo: every message comes back as it was, text as text, binary as binary. For
+ * conformance and load tests. */
 #include "worker/protocols/endpoint.h"
 
 static void on_opened(struct conn *c, const struct session_opening *how)

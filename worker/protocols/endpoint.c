@@ -7,7 +7,8 @@ const struct protocol *protocol_find(int conf_protocol)
     return conf_protocol == PROTOCOL_ECHO ? &protocol_echo : &protocol_events;
 }
 
-struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c, struct err *e)
+struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c,
+                              struct err *e)
 {
     struct auth *auth = NULL;
     bool asks_auth = c->protocol == PROTOCOL_EVENTS && c->auth.method != AUTH_HOOK;

@@ -1,6 +1,7 @@
-/* endpoint: a configured path with its protocol: the thing a connection belongs to. Stays the same object through reloads (its
- * settings are swapped); leaves when it is unconfigured and its last connection ended.
- * Owns its settings (counted: a hook call under way keeps the old ones). */
+/* endpoint: a configured path with its protocol: the thing a connection belongs to. Stays
+ * the same object through reloads (its settings are swapped); leaves when it is
+ * unconfigured and its last connection ended. Owns its settings (counted: a hook call
+ * under way keeps the old ones). */
 #ifndef WORKER_PROTOCOLS_ENDPOINT_H
 #define WORKER_PROTOCOLS_ENDPOINT_H
 
@@ -21,11 +22,12 @@ struct services {
 /* One configuration generation of one endpoint. */
 struct settings {
     unsigned refs;
-    struct conf *conf;              /* keeps `c` alive */
+    struct conf *conf; /* keeps `c` alive */
     const struct conf_endpoint *c;
-    struct auth *auth;              /* NULL when the method is hook or the protocol needs none */
+    struct auth *auth; /* NULL when the method is hook or the protocol needs none */
 };
-struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c, struct err *e); /* parses keys */
+struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c,
+                              struct err *e); /* parses keys */
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 
@@ -46,8 +48,8 @@ struct endpoint {
     const struct protocol *protocol;
     struct settings *set;
     struct services *services;
-    bool gone;              /* no longer configured */
-    struct list link;       /* the worker's */
+    bool gone;        /* no longer configured */
+    struct list link; /* the worker's */
 };
 static inline struct endpoint *endpoint_of(const struct conn *c)
 {

@@ -77,7 +77,8 @@ static void on_message(struct conn *c, bool is_text, struct str text)
 
 /* ---- time: PROTOCOL A4 ---- */
 
-/* The first sweep of the worker's clock at which the silence since `since_ms` is longer than the timeout. */
+/* The first sweep of the worker's clock at which the silence since `since_ms` is longer
+ * than the timeout. */
 static int64_t sweep_after(const struct conn *c, int64_t since_ms)
 {
     const struct conf_endpoint *conf = events_conf(c);
@@ -104,7 +105,8 @@ static int64_t on_due(struct conn *c, int64_t now_ms)
     if (k->state == EVENTS_AUTHENTICATED)
         return due_authenticated(c, now_ms);
     int64_t limit = events_conf(c)->auth_timeout;
-    int64_t end = k->state == EVENTS_UNAUTHORIZED ? c->st.opened_ms + limit : k->phase_ms + 3 * limit;
+    int64_t end = k->state == EVENTS_UNAUTHORIZED ? c->st.opened_ms + limit
+                                                  : k->phase_ms + 3 * limit;
     if (now_ms < end)
         return end;
     COUNT(c->net->counters, auth_timeouts);
@@ -141,9 +143,11 @@ static void on_closed(struct conn *c, unsigned code, const char *cause)
 
 static void describe(struct conn *c, struct buf *json)
 {
-    static const char *const names[] = {"unauthorized", "authenticating", "authenticated"};
+    static const char *const names[] = {"unauthorized", "authenticating",
+                                        "authenticated"};
     struct str user = events_user(c);
-    buf_printf(json, ",\"auth\":\"%s\",\"rooms\":%zu", names[events_of(c)->state], hub_room_count(c));
+    buf_printf(json, ",\"auth\":\"%s\",\"rooms\":%zu", names[events_of(c)->state],
+               hub_room_count(c));
     if (user.p) {
         buf_str(json, STR(",\"user\":"));
         buf_json(json, user);
@@ -152,6 +156,9 @@ static void describe(struct conn *c, struct buf *json)
 
 const struct protocol protocol_events = {
     .name = "events",
-    .session = {.opened = on_opened, .message = on_message, .closed = on_closed, .due = on_due},
+    .session = {.opened = on_opened,
+                .message = on_message,
+                .closed = on_closed,
+                .due = on_due},
     .describe = describe,
 };

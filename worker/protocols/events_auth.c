@@ -10,7 +10,8 @@
 
 /* ---- refusals: the error event first, then the Close, nothing after it ---- */
 
-static void turn_away(struct conn *c, const char *message, unsigned code, const char *reason)
+static void turn_away(struct conn *c, const char *message, unsigned code,
+                      const char *reason)
 {
     if (message)
         events_error(c, message);
@@ -58,7 +59,8 @@ static void say_connected(struct conn *c, struct events_pending *p)
         buf_json(&b, buf_view(&p->salt));
     }
     buf_str(&b, STR("}}"));
-    session_reply_text(c, buf_view(&b)); /* in clear: it holds what is needed to read the rest */
+    session_reply_text(
+        c, buf_view(&b)); /* in clear: it holds what is needed to read the rest */
     buf_free(&b);
 }
 
@@ -118,7 +120,8 @@ static struct json_object *read_answer(int status, struct str body, bool *no)
     struct err e = {0};
     struct json_object *answer = status == 200 ? json_read(body, &e) : NULL;
     bool is_null = status == 200 && !answer && !e.text[0];
-    bool is_false = json_object_is_type(answer, json_type_boolean) && !json_object_get_boolean(answer);
+    bool is_false = json_object_is_type(answer, json_type_boolean) &&
+                    !json_object_get_boolean(answer);
     *no = is_null || (answer && is_false) || status == 401 || status == 403;
     return answer;
 }
@@ -149,7 +152,8 @@ static void on_handshake(void *ctx, int status, struct str body, const char *why
     p->call = NULL;
     struct json_object *answer = read_answer(status, body, &no);
     struct str server_key = json_get_str(answer, "serverPublicKey");
-    struct str salt = json_get_str(answer, "salt"), key = json_get_str(answer, "sessionKey");
+    struct str salt = json_get_str(answer, "salt"),
+               key = json_get_str(answer, "sessionKey");
     if (server_key.p && salt.p && key.p && (seal = seal_of_key(key, &e))) {
         buf_str(&p->server_key, server_key);
         buf_str(&p->salt, salt);
@@ -191,7 +195,8 @@ static void agree(struct conn *c)
     }
     struct seal *seal = NULL;
     if (wanted[0].value.type == SCAN_STRING)
-        seal = seal_agree(scan_string(&wanted[0].value, &scratch), &p->server_key, &p->salt, &e);
+        seal = seal_agree(scan_string(&wanted[0].value, &scratch), &p->server_key,
+                          &p->salt, &e);
     buf_free(&scratch);
     if (seal)
         with_key(c, seal);
@@ -221,17 +226,22 @@ static void take_user(struct events_pending *p, struct json_object *answer)
         return;
     buf_clear(&p->user);
     p->has_user = true;
-    buf_str(&p->user, str_of(json_object_get_string(user))); /* a number becomes its digits */
+    buf_str(&p->user,
+            str_of(json_object_get_string(user))); /* a number becomes its digits */
 }
 
 static void take_answer(struct events_pending *p, struct json_object *answer)
 {
-    struct json_object *metadata = json_get(answer, "metadata"), *rooms = json_get(answer, "rooms");
+    struct json_object *metadata = json_get(answer, "metadata"),
+                       *rooms = json_get(answer, "rooms");
     take_user(p, answer);
     if (metadata)
-        p->metadata = mem_strdup(json_object_to_json_string_ext(metadata, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+        p->metadata = mem_strdup(json_object_to_json_string_ext(
+            metadata, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
     if (json_object_is_type(rooms, json_type_array))
-        buf_str(&p->rooms, str_of(json_object_to_json_string_ext(rooms, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)));
+        buf_str(&p->rooms,
+                str_of(json_object_to_json_string_ext(
+                    rooms, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)));
 }
 
 /* PROTOCOL A10, row `authenticate`. */
@@ -285,7 +295,8 @@ static struct str token_of(struct str data, struct buf *scratch)
     if (scan_value_of(data).type != SCAN_OBJECT)
         return STR_NONE;
     scan_object(data, wanted, 1);
-    return wanted[0].value.type == SCAN_STRING ? scan_string(&wanted[0].value, scratch) : STR_NONE;
+    return wanted[0].value.type == SCAN_STRING ? scan_string(&wanted[0].value, scratch)
+                                               : STR_NONE;
 }
 
 /* A method that needs nobody else. false: the client has been turned away. */
@@ -294,7 +305,8 @@ static bool check_here(struct conn *c, struct events_pending *p)
     struct buf scratch = {0};
     struct err why = {0};
     struct str token = token_of(buf_view(&p->text), &scratch);
-    enum auth_verdict v = auth_check(p->set->auth, token, clock_wall_ms() / 1000, &p->user, &p->has_user, &why);
+    enum auth_verdict v = auth_check(p->set->auth, token, clock_wall_ms() / 1000,
+                                     &p->user, &p->has_user, &why);
     if (scratch.p)
         explicit_bzero(scratch.p, scratch.cap);
     buf_free(&scratch);
@@ -313,8 +325,10 @@ void events_authenticate(struct conn *c, const struct events_message *m)
     k->state = EVENTS_AUTHENTICATING;
     k->phase_ms = net_now(c->net);
     buf_str(&p->text, none ? STR("{}") : m->data.raw);
-    wheel_set(&c->net->wheel, &c->timer, 0); /* the initial timer is over; a later one counts */
-    conn_due(c, k->phase_ms + MIN(3 * events_conf(c)->auth_timeout, c->net->ping_after_ms));
+    wheel_set(&c->net->wheel, &c->timer,
+              0); /* the initial timer is over; a later one counts */
+    conn_due(c,
+             k->phase_ms + MIN(3 * events_conf(c)->auth_timeout, c->net->ping_after_ms));
     if (p->set->auth && !check_here(c, p))
         return;
     if (p->set->c->hooks.authenticate.n)

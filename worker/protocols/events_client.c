@@ -38,7 +38,8 @@ void events_error(struct conn *c, const char *message)
     buf_free(&b);
 }
 
-void events_ack(struct conn *c, struct str id_json, bool ok, struct str rooms, const char *message)
+void events_ack(struct conn *c, struct str id_json, bool ok, struct str rooms,
+                const char *message)
 {
     struct buf b = {0};
     if (!events_conf(c)->acknowledge || !id_json.p)

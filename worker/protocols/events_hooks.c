@@ -33,10 +33,12 @@ static void put_metadata(const struct conn *c, struct buf *out)
     buf_str(out, str_of(metadata));
 }
 
-bool events_hook_ask(struct events_pending *p, struct str url, struct str body, webhook_fn fn)
+bool events_hook_ask(struct events_pending *p, struct str url, struct str body,
+                     webhook_fn fn)
 {
     struct conn *c = p->c;
-    p->call = webhook_post(services_of(c)->webhooks, &p->set->c->hooks, url, body, c, fn, p);
+    p->call =
+        webhook_post(services_of(c)->webhooks, &p->set->c->hooks, url, body, c, fn, p);
     if (p->call)
         return true;
     events_pending_end(c);
@@ -46,15 +48,18 @@ bool events_hook_ask(struct events_pending *p, struct str url, struct str body, 
 
 /* ---- what the back end wants sent ---- */
 
-/* Reads {"to":{…},"event","data"?,"exclude"?}. scratch holds the target. NULL, or what is wrong. */
+/* Reads {"to":{…},"event","data"?,"exclude"?}. scratch holds the target. NULL, or what is
+ * wrong. */
 static const char *read_send(struct str object, struct hub_event *ev, struct buf *scratch)
 {
     static const struct {
         const char *name;
         enum hub_kind kind;
     } kinds[] = {{"client", HUB_CLIENT}, {"user", HUB_USER}, {"room", HUB_ROOM}};
-    struct scan_member wanted[] = {{.name = "to"}, {.name = "event"}, {.name = "data"}, {.name = "exclude"}};
-    struct scan_member to[] = {{.name = "client"}, {.name = "user"}, {.name = "room"}, {.name = "broadcast"}};
+    struct scan_member wanted[] = {
+        {.name = "to"}, {.name = "event"}, {.name = "data"}, {.name = "exclude"}};
+    struct scan_member to[] = {
+        {.name = "client"}, {.name = "user"}, {.name = "room"}, {.name = "broadcast"}};
     int found = 0;
     memset(ev, 0, sizeof(*ev));
     scan_object(object, wanted, ARRAY_LEN(wanted));
@@ -91,7 +96,8 @@ static void carry_out(struct hub *hub, struct str send)
     while (n++ < SENDS_MAX && scan_next(send, &pos, &v)) {
         struct hub_event ev;
         buf_clear(&scratch);
-        const char *why = v.type == SCAN_OBJECT ? read_send(v.raw, &ev, &scratch) : "not an object";
+        const char *why =
+            v.type == SCAN_OBJECT ? read_send(v.raw, &ev, &scratch) : "not an object";
         if (why)
             log_warn("message hook: send[%u]: %s", n - 1, why);
         else
@@ -100,7 +106,8 @@ static void carry_out(struct hub *hub, struct str send)
     buf_free(&scratch);
 }
 
-int events_publish_request(struct hub *hub, struct str json, bus_ack_fn fn, void *ctx, struct err *e)
+int events_publish_request(struct hub *hub, struct str json, bus_ack_fn fn, void *ctx,
+                           struct err *e)
 {
     struct hub_event ev;
     struct buf scratch = {0};
@@ -122,7 +129,8 @@ static void on_message_answer(void *ctx, int status, struct str body, const char
     struct scan_member wanted[] = {{.name = "send"}};
     p->call = NULL;
     bool ok = status >= 200 && status < 300;
-    if (ok && body.n && scan_text(body, wanted, 1) == SCAN_OBJECT && wanted[0].value.type == SCAN_ARRAY)
+    if (ok && body.n && scan_text(body, wanted, 1) == SCAN_OBJECT &&
+        wanted[0].value.type == SCAN_ARRAY)
         carry_out(services_of(c)->hub, wanted[0].value.raw);
     else if (!ok)
         log_debug("message hook %s status=%d: %s", conn_esc(c), status, why ? why : "");
@@ -160,7 +168,8 @@ void events_custom(struct conn *c, const struct events_message *m)
         hub_publish_raw(services_of(c)->hub, STR("ws:inbound"), buf_view(&body));
     if (conf->hooks.message.n) {
         conn_pause(c); /* in order: the next message waits for this answer */
-        events_hook_ask(events_pending_new(c), conf->hooks.message, buf_view(&body), on_message_answer);
+        events_hook_ask(events_pending_new(c), conf->hooks.message, buf_view(&body),
+                        on_message_answer);
     }
     buf_free(&body);
 }
@@ -175,9 +184,11 @@ static void on_told(void *ctx, int status, struct str body, const char *why)
     settings_unref(ctx);
 }
 
-static void post(struct services *s, struct settings *set, struct str url, struct str body, const void *order)
+static void post(struct services *s, struct settings *set, struct str url,
+                 struct str body, const void *order)
 {
-    if (url.n && !webhook_post(s->webhooks, &set->c->hooks, url, body, order, on_told, settings_ref(set)))
+    if (url.n && !webhook_post(s->webhooks, &set->c->hooks, url, body, order, on_told,
+                               settings_ref(set)))
         settings_unref(set);
 }
 

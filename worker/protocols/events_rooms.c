@@ -64,13 +64,14 @@ struct joining {
     char id[UUID_TEXT + 1];
     struct buf joined, asked; /* names as JSON, comma-separated */
     bool may_ask;
-    struct str only;          /* raw array of names that were asked for; p NULL: any */
+    struct str only; /* raw array of names that were asked for; p NULL: any */
 };
 
 static void enter(struct joining *j, struct str name)
 {
     struct conn *c = j->c;
-    if (!hub_is_member(hub_of(c), c, name) && hub_room_count(c) >= (size_t)events_conf(c)->max_rooms) {
+    if (!hub_is_member(hub_of(c), c, name) &&
+        hub_room_count(c) >= (size_t)events_conf(c)->max_rooms) {
         COUNT(c->net->counters, room_limit);
         return;
     }
@@ -155,7 +156,8 @@ static void on_permitted(void *ctx, int status, struct str body, const char *why
         each_name(scan_value_of(body).raw, enter_if_asked, &j);
         p->joined = j.joined;
     } else {
-        log_debug("rooms hook %s status=%d: %s", conn_esc(c), status, why ? why : "not an array");
+        log_debug("rooms hook %s status=%d: %s", conn_esc(c), status,
+                  why ? why : "not an array");
     }
     await_rooms(c);
 }
@@ -247,7 +249,8 @@ static bool may_publish(struct conn *c, struct str room)
 void events_publish(struct conn *c, const struct events_message *m)
 {
     struct scan_member wanted[] = {{.name = "room"}, {.name = "event"}, {.name = "data"}};
-    struct scan_value *room = &wanted[0].value, *event = &wanted[1].value, *data = &wanted[2].value;
+    struct scan_value *room = &wanted[0].value, *event = &wanted[1].value,
+                      *data = &wanted[2].value;
     struct buf scratch = {0};
     if (m->data.type == SCAN_OBJECT)
         scan_object(m->data.raw, wanted, ARRAY_LEN(wanted));
@@ -261,8 +264,11 @@ void events_publish(struct conn *c, const struct events_message *m)
         buf_free(&scratch);
         return;
     }
-    struct hub_event ev = {
-        .kind = HUB_ROOM, .target = name, .event_json = event->raw, .data_json = data->raw, .except = c};
+    struct hub_event ev = {.kind = HUB_ROOM,
+                           .target = name,
+                           .event_json = event->raw,
+                           .data_json = data->raw,
+                           .except = c};
     COUNT(c->net->counters, events_published);
     if (!hub_publish(hub_of(c), &ev))
         say_no(c, m, "Bus unavailable");

@@ -3,7 +3,8 @@
 #include "common/uuid.h"
 
 /* One element of a pattern: a star, or text that must stand there. Returns the rest. */
-static struct str next_element(struct str pattern, struct str user, bool *star, struct str *text)
+static struct str next_element(struct str pattern, struct str user, bool *star,
+                               struct str *text)
 {
     static const struct str own = {"{userId}", 8};
     size_t n = 0;
@@ -26,7 +27,8 @@ static bool has(struct str s, const char *word)
     return s.n && memmem(s.p, s.n, word, strlen(word));
 }
 
-/* Greedy with one point of return: the last star (linear in pattern × room, no recursion). */
+/* Greedy with one point of return: the last star (linear in pattern × room, no
+ * recursion). */
 static bool matches(struct str pattern, struct str room, struct str user)
 {
     struct str star_rest = STR_NONE;
@@ -48,7 +50,8 @@ static bool matches(struct str pattern, struct str room, struct str user)
                 star_at = at;
                 continue;
             }
-            fits = room.n - at >= text.n && (text.n == 0 || !memcmp(room.p + at, text.p, text.n));
+            fits = room.n - at >= text.n &&
+                   (text.n == 0 || !memcmp(room.p + at, text.p, text.n));
         }
         if (fits) {
             at += text.n;
@@ -72,7 +75,8 @@ bool pattern_match(struct str pattern, struct str room, const struct pattern_sub
     return matches(pattern, room, who->user);
 }
 
-bool pattern_permits(const struct conf_strs *patterns, struct str room, const struct pattern_subject *who)
+bool pattern_permits(const struct conf_strs *patterns, struct str room,
+                     const struct pattern_subject *who)
 {
     for (size_t i = 0; i < patterns->n; i++)
         if (pattern_match(patterns->v[i], room, who))

@@ -51,7 +51,8 @@ static void report(struct conn *c, unsigned code, const char *cause)
     COUNT_SET(c->net->counters, websockets, c->net->counters->websockets - 1);
 }
 
-void session_log_end(const struct conn *c, struct str user, unsigned code, const char *cause)
+void session_log_end(const struct conn *c, struct str user, unsigned code,
+                     const char *cause)
 {
     static struct log_limit limit;
     unsigned swallowed = 0;
@@ -59,8 +60,8 @@ void session_log_end(const struct conn *c, struct str user, unsigned code, const
         return;
     if (swallowed)
         log_info("%u lines about disconnected clients left out", swallowed);
-    log_info("disconnected %s%s%s code=%u cause=\"%s\"", conn_esc(c), user.p ? " user=" : "",
-             user.p ? log_esc(user) : "", code, cause);
+    log_info("disconnected %s%s%s code=%u cause=\"%s\"", conn_esc(c),
+             user.p ? " user=" : "", user.p ? log_esc(user) : "", code, cause);
 }
 
 /* The longest prefix of at most CLOSE_REASON_MAX bytes that ends with a character. */
@@ -85,7 +86,8 @@ static void queue_close(struct conn *c, unsigned code, struct str reason)
     c->st.close_code = (uint16_t)code;
 }
 
-/* RFC 6455 §7.1.7: _Fail the WebSocket Connection_: a Close frame with the code, then no more reading. */
+/* RFC 6455 §7.1.7: _Fail the WebSocket Connection_: a Close frame with the code, then no
+ * more reading. */
 static void fail(struct conn *c, unsigned code, const char *reason)
 {
     if (c->st.phase == CONN_OPEN)
@@ -115,7 +117,8 @@ void session_drop(struct conn *c, const char *cause)
 
 static void on_gone(struct conn *c, const char *cause)
 {
-    report(c, c->st.phase == CONN_CLOSING || c->st.close_code ? c->st.close_code : 1006, cause);
+    report(c, c->st.phase == CONN_CLOSING || c->st.close_code ? c->st.close_code : 1006,
+           cause);
 }
 
 /* The peer's Close: §5.5.1, §7.1.5. */
@@ -142,7 +145,8 @@ static void on_close(struct conn *c, struct str payload)
     c->st.flags |= CONN_CLOSE_GOT;
     c->st.peer_code = (uint16_t)code;
     if (c->st.phase == CONN_OPEN) {
-        conn_reply(c, WIRE_CLOSE, payload); /* code and reason echoed, an empty one by an empty one */
+        conn_reply(c, WIRE_CLOSE,
+                   payload); /* code and reason echoed, an empty one by an empty one */
         report(c, code, "closed by the client");
     } else {
         report(c, c->st.close_code, "close handshake");
@@ -172,7 +176,8 @@ static void on_message(struct conn *c, unsigned opcode, struct str view)
         conn_choke(c, c->env->backpressure);
 }
 
-/* What the header says in this state: §5.4 and the size limit. false: the connection has been failed. */
+/* What the header says in this state: §5.4 and the size limit. false: the connection has
+ * been failed. */
 static bool check_header(struct conn *c, const struct wire_header *h)
 {
     if (is_control(h->opcode))
@@ -208,7 +213,8 @@ static void begin_frame(struct conn *c, const struct wire_header *h)
     }
 }
 
-/* A control frame, or a data message of one frame, that lies in one piece in the inbox: the common case, no copy. */
+/* A control frame, or a data message of one frame, that lies in one piece in the inbox:
+ * the common case, no copy. */
 static void whole_message(struct conn *c, const struct wire_header *h, char *p)
 {
     wire_unmask(p, h->length, h->mask, 0);
@@ -237,7 +243,8 @@ static void end_data_frame(struct conn *c)
         fail(c, 1007, "a text message that ends inside a character");
         return;
     }
-    struct buf *whole = c->partial; /* the handler may hold bytes in a buffer of its own */
+    struct buf *whole =
+        c->partial; /* the handler may hold bytes in a buffer of its own */
     c->partial = NULL;
     on_message(c, opcode, whole ? buf_view(whole) : STR_NONE);
     if (whole)
@@ -287,8 +294,10 @@ static void take_payload(struct conn *c, char *p, size_t n)
     buf_put(conn_partial(c), p, n);
 }
 
-/* Reads a header from what is stored and what came. Returns how many new bytes it took; *done: *h is whole. */
-static size_t take_header(struct conn *c, const char *p, size_t n, struct wire_header *h, bool *done)
+/* Reads a header from what is stored and what came. Returns how many new bytes it took;
+ * *done: *h is whole. */
+static size_t take_header(struct conn *c, const char *p, size_t n, struct wire_header *h,
+                          bool *done)
 {
     uint8_t *head = c->st.head;
     size_t before = c->st.head_n, added = MIN(n, sizeof(c->st.head) - before);
@@ -329,7 +338,8 @@ static void on_bytes(struct conn *c, char *p, size_t n)
             n -= took;
             if (!whole || !check_header(c, &h))
                 continue;
-            if (h.length <= n && (is_control(h.opcode) || (h.fin && !c->st.message_opcode))) {
+            if (h.length <= n &&
+                (is_control(h.opcode) || (h.fin && !c->st.message_opcode))) {
                 whole_message(c, &h, p);
                 p += h.length;
                 n -= h.length;
@@ -364,7 +374,8 @@ static int64_t liveness(struct conn *c, int64_t now_ms)
         COUNT(n->counters, pings_sent);
         conn_reply(c, WIRE_PING, STR_NONE);
     }
-    return c->st.seen_ms + (c->st.flags & CONN_PING_SENT ? n->idle_timeout_ms : n->ping_after_ms);
+    return c->st.seen_ms +
+           (c->st.flags & CONN_PING_SENT ? n->idle_timeout_ms : n->ping_after_ms);
 }
 
 static int64_t on_due(struct conn *c, int64_t now_ms)
@@ -387,9 +398,11 @@ static int64_t on_due(struct conn *c, int64_t now_ms)
 
 /* ---- birth ---- */
 
-const struct conn_ops session_conn_ops = {.bytes = on_bytes, .gone = on_gone, .due = on_due};
+const struct conn_ops session_conn_ops = {
+    .bytes = on_bytes, .gone = on_gone, .due = on_due};
 
-void session_start(struct conn *c, struct session_env *env, const struct session_opening *how)
+void session_start(struct conn *c, struct session_env *env,
+                   const struct session_opening *how)
 {
     c->env = env;
     env->connections++;

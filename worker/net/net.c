@@ -1,0 +1,169 @@
+#include "worker/net/net.h"
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "worker/net/conn.h"
+
+#define SPARE_MAX 32              /* partial buffers kept for the next borrower */
+#define SPARE_CAP_MAX (64 * 1024) /* larger ones go back to the system */
+
+int64_t net_now(struct net *n)
+{
+    if (n->turn_ms == 0)
+        n->turn_ms = clock_now_ms();
+    return n->turn_ms;
+}
+
+void net_end_turn(struct net *n)
+{
+    n->turn_ms = 0;
+}
+
+/* ---- lists of connections ---- */
+
+static void vec_put(struct conn ***v, size_t *n, size_t *cap, struct conn *c)
+{
+    if (*n == *cap) {
+        *cap = *cap ? *cap * 2 : 64;
+        *v = mem_resize(*v, *cap * sizeof(**v));
+    }
+    (*v)[(*n)++] = c;
+}
+
+void net_enlist(struct net *n, struct conn *c)
+{
+    c->index = (uint32_t)n->conns_n;
+    vec_put(&n->conns, &n->conns_n, &n->conns_cap, c);
+    COUNT_SET(n->counters, connections, n->conns_n);
+}
+
+void net_delist(struct net *n, struct conn *c)
+{
+    struct conn *moved = n->conns[--n->conns_n];
+    n->conns[c->index] = moved;
+    moved->index = c->index;
+    COUNT_SET(n->counters, connections, n->conns_n);
+}
+
+void net_dirty(struct net *n, struct conn *c)
+{
+    vec_put(&n->turn.dirty, &n->turn.dirty_n, &n->turn.dirty_cap, c);
+}
+
+void net_resumed(struct net *n, struct conn *c)
+{
+    vec_put(&n->turn.resumed, &n->turn.resumed_n, &n->turn.resumed_cap, c);
+}
+
+void net_closing(struct net *n, struct conn *c)
+{
+    vec_put(&n->turn.closing, &n->turn.closing_n, &n->turn.closing_cap, c);
+}
+
+/* ---- spare buffers ---- */
+
+struct buf *net_borrow(struct net *n)
+{
+    return n->spare_n ? n->spare[--n->spare_n] : NEW(struct buf);
+}
+
+void net_give_back(struct net *n, struct buf *b)
+{
+    if (b->cap > SPARE_CAP_MAX || n->spare_n == SPARE_MAX) {
+        buf_free(b);
+        free(b);
+        return;
+    }
+    buf_clear(b);
+    n->spare[n->spare_n++] = b;
+}
+
+/* ---- the end of a turn ---- */
+
+void net_resume(struct net *n)
+{
+    struct turn *t = &n->turn;
+    if (t->resumed_n == 0)
+        return;
+    size_t todo = t->resumed_n; /* those resumed meanwhile wait for the next turn */
+    for (size_t i = 0; i < todo; i++)
+        conn_feed(t->resumed[i]);
+    t->resumed_n -= todo;
+    memmove(t->resumed, t->resumed + todo, t->resumed_n * sizeof(*t->resumed));
+}
+
+void net_flush(struct net *n)
+{
+    struct turn *t = &n->turn;
+    for (size_t i = 0; i < t->dirty_n; i++)
+        conn_write(t->dirty[i]);
+    t->dirty_n = 0;
+}
+
+/* A dead connection may still stand in the other lists. */
+static void drop_dead(struct conn **v, size_t *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < *n; i++)
+        if (v[i]->st.phase != CONN_DEAD)
+            v[kept++] = v[i];
+    *n = kept;
+}
+
+void net_bury(struct net *n)
+{
+    struct turn *t = &n->turn;
+    if (t->closing_n == 0)
+        return;
+    drop_dead(t->resumed, &t->resumed_n);
+    drop_dead(t->dirty, &t->dirty_n);
+    for (size_t i = 0; i < t->closing_n; i++)
+        conn_bury(t->closing[i]);
+    t->closing_n = 0;
+}
+
+bool net_owes(const struct net *n)
+{
+    return n->turn.dirty_n || n->turn.closing_n || n->turn.resumed_n;
+}
+
+/* ---- life ---- */
+
+int net_init(struct net *n, struct event_base *base, struct counters *counters,
+             struct err *e)
+{
+    memset(n, 0, sizeof(*n));
+    if (event_get_struct_event_size() > sizeof(struct event))
+        return err_set(e, "this libevent's events are %zu bytes; built for %zu",
+                       event_get_struct_event_size(), sizeof(struct event));
+    n->base = base;
+    n->counters = counters;
+    n->inbox = mem_resize(NULL, INBOX_SIZE);
+    n->spare = mem_new(SPARE_MAX * sizeof(*n->spare));
+    n->handshake_timeout_ms = 10000;
+    n->ping_after_ms = 44000;
+    n->idle_timeout_ms = 60000;
+    n->close_timeout_ms = 5000;
+    if (wheel_init(&n->wheel, base, conn_on_due, NULL, n, clock_now_ms()) != 0)
+        return err_set(e, "cannot set the wheel's timer");
+    return 0;
+}
+
+void net_fini(struct net *n)
+{
+    for (size_t i = 0; i < n->conns_n; i++)
+        conn_close(n->conns[i], "worker ends");
+    net_bury(n);
+    wheel_fini(&n->wheel);
+    while (n->spare_n) {
+        struct buf *b = n->spare[--n->spare_n];
+        buf_free(b);
+        free(b);
+    }
+    free(n->spare);
+    free(n->inbox);
+    free(n->conns);
+    free(n->turn.dirty);
+    free(n->turn.closing);
+    free(n->turn.resumed);
+}

@@ -1,0 +1,67 @@
+/* net: what all connections of a worker share: the loop, the receive buffer, the wheel,
+ * and what this turn owes. Owns them, and a few spare buffers. Never looks inside a
+ * connection's bytes. */
+#ifndef WORKER_NET_NET_H
+#define WORKER_NET_NET_H
+
+#include "common/buf.h"
+#include "common/counters.h"
+#include "common/err.h"
+#include "worker/net/wheel.h"
+
+#define INBOX_SIZE (256 * 1024)
+
+struct conn;
+struct http_site;
+
+/* What this loop turn owes. */
+struct turn {
+    struct conn **dirty; /* have output */
+    size_t dirty_n, dirty_cap;
+    struct conn **closing; /* to be buried */
+    size_t closing_n, closing_cap;
+    struct conn **resumed; /* held bytes to be fed again */
+    size_t resumed_n, resumed_cap;
+};
+
+struct net {
+    struct event_base *base;
+    struct counters *counters;
+    char *inbox; /* INBOX_SIZE bytes, shared: valid within one bytes() call */
+    struct wheel wheel;
+    struct turn turn;
+    struct conn **conns; /* all, dense */
+    size_t conns_n, conns_cap;
+    struct buf **spare; /* recycler of partial buffers */
+    size_t spare_n, spare_cap;
+    uint64_t next_id;
+    int64_t turn_ms; /* net_now() */
+    /* settings in force, set by the worker at CONF_APPLY */
+    int64_t handshake_timeout_ms, ping_after_ms, idle_timeout_ms, close_timeout_ms;
+    const struct http_site *site; /* http/: what is served before an upgrade */
+};
+
+/* Monotonic milliseconds, read once a turn. */
+int64_t net_now(struct net *n);
+
+int net_init(struct net *n, struct event_base *base, struct counters *counters,
+             struct err *e) NODISCARD;
+void net_fini(struct net *n);
+
+/* The end of the turn. */
+void net_resume(struct net *n); /* feeds held bytes of resumed connections */
+void net_flush(struct net *n);  /* one write per dirty connection */
+void net_bury(struct net *n);
+bool net_owes(const struct net *n); /* work left that needs no new readiness */
+void net_end_turn(struct net *n);   /* the clock is read anew */
+
+/* For conn: the lists above, and the recycler. */
+void net_enlist(struct net *n, struct conn *c);
+void net_delist(struct net *n, struct conn *c);
+void net_dirty(struct net *n, struct conn *c);
+void net_resumed(struct net *n, struct conn *c);
+void net_closing(struct net *n, struct conn *c);
+struct buf *net_borrow(struct net *n);
+void net_give_back(struct net *n, struct buf *b);
+
+#endif
