@@ -83,10 +83,12 @@ static void shadow_drop(struct worker *w)
 int worker_commit(struct worker *w, uint32_t gen, int fd, struct err *e)
 {
     struct buf bytes = {0};
+    struct conf *conf = NULL;
     shadow_drop(w);
-    if (fd_slurp(fd, CONF_BYTES_MAX, &bytes, e) != 0)
-        return -1;
-    struct conf *conf = conf_decode(buf_view(&bytes), e);
+    if (fd < 0)
+        return err_set(e, "no descriptor is free in a worker to receive it into");
+    if (fd_slurp(fd, CONF_BYTES_MAX, &bytes, e) == 0)
+        conf = conf_decode(buf_view(&bytes), e);
     if (bytes.p)
         explicit_bzero(bytes.p, bytes.n);
     buf_free(&bytes);
