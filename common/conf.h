@@ -73,7 +73,7 @@ const struct conf_key *conf_find(const struct conf_section *s, struct str name, 
 
 struct conf {
     struct conf_main main;  /* first: section pointers are offsets into this */
-    uint32_t generation;    /* 1 at boot, +1 with each reload that went live */
+    uint32_t generation;    /* 1 at boot, higher with each reload that went live */
     unsigned refs;
     char *file;             /* where it came from, for messages; NULL in workers */
     struct conf_origins *origins; /* path → line, for `show config`; NULL in workers */

@@ -47,7 +47,7 @@ static uint64_t total(const struct supervisor *s, const struct counter_row *row)
 {
     uint64_t sum = 0;
     for (unsigned slot = 0; slot < SLOTS_MAX; slot++)
-        sum += crew_counter(s, slot, row);
+        sum += pages_sum(s, slot, row);
     return sum;
 }
 
@@ -150,7 +150,8 @@ static void give_workers(const struct supervisor *s, struct answer *a)
         const struct child *c =
             seat->child == CHILD_NONE ? NULL : &s->slots.children[seat->child];
         if (seat->state != SLOT_EMPTY)
-            give_worker(s, a, slot, c, s->crew.pages[slot], slot_state_name(seat->state));
+            give_worker(s, a, slot, c, s->pages.of_slot[slot],
+                        slot_state_name(seat->state));
     }
     CREW_EACH(m, s)
     {
@@ -223,7 +224,7 @@ static void give_counter(const struct supervisor *s, struct answer *a,
     put_number(b, "total", (int64_t)total(s, row));
     buf_str(b, STR(",\"slots\":["));
     for (unsigned slot = 0; slot < s->slots.slots_n; slot++)
-        buf_printf(b, "%s%" PRIu64, slot ? "," : "", crew_counter(s, slot, row));
+        buf_printf(b, "%s%" PRIu64, slot ? "," : "", pages_sum(s, slot, row));
     buf_str(b, STR("]}"));
     send_row(a);
 }

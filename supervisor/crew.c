@@ -12,11 +12,7 @@
 #include <unistd.h>
 
 #define ROOM "crew"
-#define WATCHDOG_GRAIN_MS 1000 /* a healthy worker turns at least this often */
-#define ABORT_GRACE_MS 2000    /* from SIGABRT to SIGKILL: time for a core */
-#define GONE_GRACE_MS 5000     /* a channel that closed before its process */
-#define RETIRE_MARGIN_MS 5000  /* beyond what the worker was granted */
-#define START_LIMIT_MS 30000   /* from exec to READY, outside of a boot */
+#define RETIRE_MARGIN_MS 5000 /* beyond what the worker was granted */
 
 static void on_due(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
 {
@@ -68,62 +64,6 @@ unsigned crew_n(const struct supervisor *s)
     return n;
 }
 
-/* ── counters: a page belongs to its slot; one that leaves the slot adds its totals to
- * the slot's past ── */
-
-static void fold(struct supervisor *s, unsigned slot, const struct counters *page)
-{
-    for (size_t i = 0; i < counter_rows_n; i++) {
-        const struct counter_row *row = &counter_rows[i];
-        uint64_t *past = (uint64_t *)((char *)&s->crew.past[slot] + row->offset);
-        if (!row->is_gauge)
-            *past += counters_read(page, row);
-    }
-}
-
-static void retire_page(struct supervisor *s, unsigned slot, struct counters *page,
-                        int *fd)
-{
-    if (!page)
-        return;
-    fold(s, slot, page);
-    counters_unmap(page);
-    fd_close(fd);
-}
-
-uint64_t crew_counter(const struct supervisor *s, unsigned slot,
-                      const struct counter_row *row)
-{
-    uint64_t sum = counters_read(&s->crew.past[slot], row);
-    if (s->crew.pages[slot])
-        sum += counters_read(s->crew.pages[slot], row);
-    CREW_EACH(m, s)
-    if (member_child(m)->slot == slot && m->page != s->crew.pages[slot])
-        sum += counters_read(m->page, row);
-    return sum;
-}
-
-/* A successor gets a page of its own: a page has one writer. */
-static int take_page(struct member *m, bool is_successor, struct err *e)
-{
-    struct supervisor *s = m->s;
-    struct child *c = member_child(m);
-    struct slot *slot = &s->slots.slots[c->slot];
-    if (!is_successor && s->crew.pages[c->slot]) {
-        m->page = s->crew.pages[c->slot];
-        c->counters_fd = slot->counters_fd;
-        return 0;
-    }
-    c->counters_fd = counters_create(&m->page, e);
-    if (c->counters_fd < 0)
-        return -1;
-    if (!is_successor) {
-        s->crew.pages[c->slot] = m->page;
-        slot->counters_fd = c->counters_fd;
-    }
-    return 0;
-}
-
 /* ── birth ── */
 
 static void free_member(struct member *m)
@@ -153,7 +93,7 @@ static int exec_worker(struct member *m, int chan_fd, struct err *e)
 static int open_member(struct member *m, bool is_successor, struct err *e)
 {
     int pair[2];
-    if (take_page(m, is_successor, e) < 0 || fd_pair(SOCK_SEQPACKET, pair, e) < 0)
+    if (pages_take(m, is_successor, e) < 0 || fd_pair(SOCK_SEQPACKET, pair, e) < 0)
         return -1;
     int rc = exec_worker(m, pair[1], e);
     fd_close(&pair[1]);
@@ -170,16 +110,6 @@ static int open_member(struct member *m, bool is_successor, struct err *e)
     return 0;
 }
 
-static void drop_page(struct member *m)
-{
-    struct child *c = member_child(m);
-    if (m->page != m->s->crew.pages[c->slot])
-        retire_page(m->s, c->slot, m->page, &c->counters_fd);
-    else if (m->page)
-        counters_zero_gauges(m->page);
-    m->page = NULL;
-}
-
 /* -1: the slot is in back-off again (or keeps its worker, if this was to be a successor).
  */
 static int start_worker(struct supervisor *s, unsigned slot, struct err *e)
@@ -193,7 +123,7 @@ static int start_worker(struct supervisor *s, unsigned slot, struct err *e)
     *m = (struct member){.s = s, .index = index, .turns_ms = now};
     s->crew.members[index] = m;
     if (open_member(m, is_successor, e) < 0) {
-        drop_page(m);
+        pages_drop(m);
         free_member(m);
         slot_died(&s->slots, index, false, now);
         return -1;
@@ -307,7 +237,7 @@ void crew_set_level(struct supervisor *s, enum log_level level)
         CREW_TELL(m, LOG_LEVEL, struct msg_level, STR_NONE, -1, .level = level);
 }
 
-static void give_up(struct member *m, const char *why)
+void crew_give_up(struct member *m, const char *why)
 {
     log_error("worker killed: %s slot=%u pid=%d", why, member_child(m)->slot,
               member_child(m)->pid);
@@ -321,8 +251,8 @@ void crew_greeted(struct member *m, const struct msg_hello *hello, struct str se
     if (m->has_greeted || hello->version != MSG_VERSION ||
         hello->pid != (uint32_t)c->pid || hello->slot != c->slot ||
         !uuid_parse(server_id, &id)) {
-        give_up(m, hello->version != MSG_VERSION ? "it is of another version"
-                                                 : "odd greeting");
+        crew_give_up(m, hello->version != MSG_VERSION ? "it is of another version"
+                                                      : "odd greeting");
         return;
     }
     m->has_greeted = true;
@@ -386,11 +316,12 @@ void crew_conf_refused(struct member *m, uint32_t gen, struct str why)
     if (reload_refused(m->s, m, gen, why))
         return;
     if (m->s->phase == SUPERVISOR_BOOTING)
-        supervisor_boot_failed(m->s, STR_FMT, STR_ARG(why));
+        supervisor_boot_failed(m->s, "%s: " STR_FMT, m->s->options->conf_file,
+                               STR_ARG(why));
     else if (gen == m->s->conf->generation)
         log_error("worker refuses the live configuration: %s", log_esc(why));
     if (gen == m->s->conf->generation)
-        give_up(m, "it refuses the live configuration");
+        crew_give_up(m, "it refuses the live configuration");
 }
 
 /* The successor has the same sockets: what its predecessor had is no longer its to drain.
@@ -399,8 +330,7 @@ static void replace(struct supervisor *s, struct member *successor, uint32_t old
 {
     struct member *m = s->crew.members[old];
     unsigned slot = member_child(successor)->slot;
-    s->crew.pages[slot] = successor->page;
-    s->slots.slots[slot].counters_fd = member_child(successor)->counters_fd;
+    pages_hand_over(s, slot, successor);
     seating_forget(s, old);
     memset(m->given, 0, sizeof m->given);
     crew_send_retire(m);
@@ -414,7 +344,7 @@ void crew_is_ready(struct member *m, uint32_t gen)
     struct supervisor *s = m->s;
     struct child *c = member_child(m);
     c->generation = gen;
-    if (gen != s->conf->generation && s->reload.state == RELOAD_IDLE)
+    if (gen != s->conf->generation && !m->offered)
         crew_offer(m); /* a reload went through while it was starting */
     if (m->s->crew.level != (enum log_level)s->conf->main.log.level)
         CREW_TELL(m, LOG_LEVEL, struct msg_level, STR_NONE, -1, .level = s->crew.level);
@@ -442,27 +372,26 @@ void crew_bus_state(struct member *m, bool on, struct str why)
 
 /* ── leaving ── */
 
+/* One that serves nobody yet needs no manners. */
+static void end_unready(struct member *m)
+{
+    member_child(m)->state = CHILD_STOPPING;
+    m->is_told_to_leave = true;
+    crew_kill(m, SIGKILL);
+}
+
 void crew_retire(struct supervisor *s, unsigned slot)
 {
+    bool was_running = s->slots.slots[slot].state == SLOT_RUNNING;
     uint32_t successor = s->slots.slots[slot].successor;
-    uint32_t state = s->slots.slots[slot].child == CHILD_NONE
-                         ? (uint32_t)CHILD_FREE
-                         : s->slots.children[s->slots.slots[slot].child].state;
     uint32_t index = slot_retire(&s->slots, slot);
-    if (successor != CHILD_NONE) {
-        s->crew.members[successor]->is_told_to_leave = true;
-        crew_kill(s->crew.members[successor], SIGKILL);
-        ctl_replaced(s, slot, false, "the slot was given up");
-    }
-    if (index == CHILD_NONE) {
-        retire_page(s, slot, s->crew.pages[slot], &s->slots.slots[slot].counters_fd);
-    } else if (state != CHILD_RUNNING) { /* it serves nobody yet */
-        s->slots.children[index].state = CHILD_STOPPING;
-        s->crew.members[index]->is_told_to_leave = true;
-        crew_kill(s->crew.members[index], SIGKILL);
-    }
-    s->crew.pages[slot] = NULL; /* a living worker has it still, until it goes */
-    s->slots.slots[slot].counters_fd = -1;
+    pages_give_up(s, slot, index != CHILD_NONE);
+    if (index != CHILD_NONE && !was_running)
+        end_unready(s->crew.members[index]);
+    if (successor == CHILD_NONE)
+        return;
+    end_unready(s->crew.members[successor]);
+    ctl_replaced(s, slot, false, "the slot was given up");
 }
 
 void crew_send_retire(struct member *m)
@@ -511,19 +440,11 @@ static void log_death(const struct member *m, bool planned, int64_t now)
               page->websockets, page->messages_in, page->messages_out);
 }
 
-/* The slot's page is that of the worker that sits in it now. */
-static void inherit_page(struct supervisor *s, unsigned slot, uint32_t heir)
-{
-    retire_page(s, slot, s->crew.pages[slot], &s->slots.slots[slot].counters_fd);
-    s->crew.pages[slot] = s->crew.members[heir]->page;
-    s->slots.slots[slot].counters_fd = s->slots.children[heir].counters_fd;
-}
-
 static void after_death(struct supervisor *s, unsigned slot, const struct slot_loss *loss)
 {
     uint32_t heir = s->slots.slots[slot].child;
     if (loss->was_seated && heir != CHILD_NONE)
-        inherit_page(s, slot, heir);
+        pages_inherit(s, slot, s->crew.members[heir]);
     if (loss->was_successor)
         ctl_replaced(s, slot, false, "the new worker died before it was ready");
     if (loss->was_seated && heir != CHILD_NONE)
@@ -547,12 +468,12 @@ static void bury(struct member *m)
     logsink_drain(&s->logs);
     log_death(m, planned, now);
     if (at_boot)
-        supervisor_boot_failed(s, "the worker of slot %u ended before it was ready: %s",
+        supervisor_boot_failed(s, "the worker of slot %u ended while heliod started: %s",
                                dead.slot, cause(m->status, text, sizeof text));
     ask_lost(s, m);
     reload_lost(s, m);
     seating_forget(s, m->index);
-    drop_page(m);
+    pages_drop(m);
     struct slot_loss loss = slot_died(&s->slots, m->index, planned, now);
     if (loss.was_serving && dead.server_id[0] && !supervisor_is_stopping(s))
         remember_lost(s, dead.server_id);
@@ -564,7 +485,7 @@ static void bury(struct member *m)
     stop_look(s);
 }
 
-static void look_for_death(struct member *m)
+void crew_look_for_death(struct member *m)
 {
     if (m->is_reaped && m->is_gone)
         bury(m);
@@ -576,9 +497,9 @@ void crew_gone(struct member *m, const char *why)
     member_child(m)->chan_fd = -1;
     if (!m->is_reaped) {
         log_debug("a worker's channel ended: %s pid=%d", why, member_child(m)->pid);
-        m->kill_ms = clock_now_ms() + GONE_GRACE_MS;
+        m->kill_ms = clock_now_ms() + CREW_GONE_GRACE_MS;
     }
-    look_for_death(m);
+    crew_look_for_death(m);
 }
 
 bool crew_reap(struct supervisor *s, pid_t pid, int status)
@@ -592,71 +513,8 @@ bool crew_reap(struct supervisor *s, pid_t pid, int status)
     m->reaped_ms = clock_now_ms();
     if (m->pauses)
         chan_pause(&m->chan, false); /* its last words, and its end */
-    look_for_death(m);
+    crew_look_for_death(m);
     return true;
-}
-
-/* ── watching ── */
-
-static void watch_turns(struct member *m, int64_t now)
-{
-    const struct child *c = member_child(m);
-    uint64_t turns = __atomic_load_n(&m->page->turns, __ATOMIC_RELAXED);
-    if (turns != m->turns || (c->state != CHILD_RUNNING && c->state != CHILD_RETIRING)) {
-        m->turns = turns;
-        m->turns_ms = now;
-        return;
-    }
-    int64_t still = now - m->turns_ms;
-    if (m->is_aborted || still < m->s->conf->main.watchdog + WATCHDOG_GRAIN_MS)
-        return;
-    log_error("worker is stuck: its loop has not turned for %" PRId64
-              " ms: aborted slot=%u pid=%d",
-              still, c->slot, c->pid);
-    m->is_aborted = true;
-    m->is_told_to_leave = false;
-    m->kill_ms = now + ABORT_GRACE_MS;
-    crew_kill(m, SIGABRT);
-}
-
-static void watch_kill(struct member *m, int64_t now)
-{
-    if (m->kill_ms == 0 || now < m->kill_ms)
-        return;
-    if (!m->is_aborted)
-        log_warn("worker did not leave in time: killed slot=%u pid=%d",
-                 member_child(m)->slot, member_child(m)->pid);
-    m->kill_ms = now + GONE_GRACE_MS;
-    crew_kill(m, SIGKILL);
-}
-
-static void watch_start(struct member *m, int64_t now)
-{
-    const struct child *c = member_child(m);
-    if (c->state != CHILD_STARTING || m->s->phase == SUPERVISOR_BOOTING || m->kill_ms ||
-        now - c->started_ms < START_LIMIT_MS)
-        return;
-    give_up(m, "it does not become ready");
-    m->kill_ms = now + GONE_GRACE_MS;
-}
-
-void crew_watch(struct supervisor *s, int64_t now, bool is_late)
-{
-    CREW_EACH(m, s)
-    {
-        if (is_late)
-            m->turns_ms = now;
-        if (m->is_reaped) { /* its channel should have ended long ago */
-            if (now - m->reaped_ms > GONE_GRACE_MS) {
-                m->is_gone = true;
-                look_for_death(m);
-            }
-            continue;
-        }
-        watch_turns(m, now);
-        watch_start(m, now);
-        watch_kill(m, now);
-    }
 }
 
 /* What is left at the very end: nobody waits for these processes any more. */
@@ -667,13 +525,9 @@ void crew_fini(struct supervisor *s)
         crew_kill(m, SIGKILL);
         if (!m->is_reaped)
             waitpid(member_child(m)->pid, NULL, 0);
-        drop_page(m);
+        pages_drop(m);
         free_member(m);
     }
-    for (unsigned i = 0; i < SLOTS_MAX; i++) {
-        counters_unmap(s->crew.pages[i]);
-        s->crew.pages[i] = NULL;
-        fd_close(&s->slots.slots[i].counters_fd);
-    }
+    pages_fini(s);
     event_del(&s->crew.due);
 }

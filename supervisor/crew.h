@@ -1,5 +1,5 @@
 /* crew: the living workers: their channels, their counters, their births and deaths.
- * Owns each worker's channel and counters page; the plain facts about them stand in the
+ * Owns each worker's channel; the plain facts about them stand in the
  * slot table. Never decides when a slot is due (slot) or who serves which listener
  * (seating). */
 #ifndef SUPERVISOR_CREW_H
@@ -14,6 +14,7 @@
 struct supervisor;
 
 #define CREW_LOST_MAX 64
+#define CREW_GONE_GRACE_MS 5000 /* for a process whose channel has closed */
 
 struct member {
     struct supervisor *s;
@@ -67,8 +68,8 @@ void crew_gone(struct member *m, const char *why);
 
 /* SIGCHLD: false when the pid is none of the workers. */
 bool crew_reap(struct supervisor *s, pid_t pid, int status);
-/* Watchdog and overdue kills, once a tick. A tick that comes late judges nobody. */
-void crew_watch(struct supervisor *s, int64_t now_ms, bool is_late);
+/* Buries it if it was reaped and its channel was read to the end. */
+void crew_look_for_death(struct member *m);
 
 /* A message that must arrive: a worker that does not take it is killed. */
 void crew_tell(struct member *m, enum msg_type type, const void *fixed, struct str tail,
@@ -76,6 +77,7 @@ void crew_tell(struct member *m, enum msg_type type, const void *fixed, struct s
 #define CREW_TELL(m, name, type, tail, fd, ...)                                          \
     crew_tell(m, MSG_##name, &(type){__VA_ARGS__}, tail, fd)
 void crew_kill(struct member *m, int sig);
+void crew_give_up(struct member *m, const char *why); /* it misbehaves: logged, SIGKILL */
 /* Sends it the live configuration; APPLY follows its answer. */
 void crew_offer(struct member *m);
 void crew_send_addresses(struct supervisor *s, struct member *only); /* NULL: to all */
@@ -88,8 +90,6 @@ struct child *member_child(const struct member *m);
 /* Any running worker, from another slot than `not_slot` if there is one; NULL: none. */
 struct member *crew_any(struct supervisor *s, unsigned not_slot);
 unsigned crew_n(const struct supervisor *s); /* living or dying processes */
-uint64_t crew_counter(const struct supervisor *s, unsigned slot,
-                      const struct counter_row *row);
 
 #define CREW_EACH(m, s)                                                                  \
     for (uint32_t m##_i = 0; m##_i < CHILDREN_MAX; m##_i++)                              \

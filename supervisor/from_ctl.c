@@ -147,10 +147,8 @@ static void on_CTL_RELOAD(void *ctx, const struct msg_id *m, struct str tail UNU
     if (!begin(c, m->id, CLIENT_RELOADS))
         return;
     log_deed(c, "reload");
-    if (c->s->phase != SUPERVISOR_SERVING)
-        finish(c, END_UNAVAILABLE, 0,
-               supervisor_is_stopping(c->s) ? STR("heliod is stopping")
-                                            : STR("heliod is starting"));
+    if (supervisor_is_stopping(c->s))
+        finish(c, END_UNAVAILABLE, 0, STR("heliod is stopping"));
     else
         c->round = reload_ask(c->s);
 }

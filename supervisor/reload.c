@@ -114,7 +114,8 @@ static void apply_logs(struct supervisor *s, const struct conf *old)
         if (logsink_open(&s->logs, log->target, &e) < 0)
             log_error("%s: the old log stays", e.text);
     }
-    crew_set_level(s, (enum log_level)log->level); /* ends what `helioctl log-level` has set */
+    crew_set_level(
+        s, (enum log_level)log->level); /* ends what `helioctl log-level` has set */
 }
 
 static void apply_slots(struct supervisor *s, unsigned old_n, unsigned n)

@@ -155,7 +155,7 @@ NORETURN static void become_worker(const struct spawn *s, pid_t parent, int repo
     drop_privileges(&s->user, report);
     bind_to_parent(parent, report);
     execve(s->path, argv, clean_environment());
-    fail(report, s->path);
+    fail(report, "exec");
 }
 
 /* ── in the parent ── */

@@ -6,6 +6,7 @@
 #include "common/redis_url.h"
 #include "supervisor/answers.h"
 #include "supervisor/notify.h"
+#include "supervisor/watch.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -177,7 +178,7 @@ static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
     struct supervisor *s = ctx;
     int64_t now = clock_now_ms();
     if (s->conf)
-        crew_watch(s, now, now - s->tick_ms > TICK_LATE_MS);
+        watch_all(s, now, now - s->tick_ms > TICK_LATE_MS);
     s->tick_ms = now;
     watch_boot(s, now);
 }

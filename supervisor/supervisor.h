@@ -8,6 +8,7 @@
 #include "supervisor/crew.h"
 #include "supervisor/from_ctl.h"
 #include "supervisor/logsink.h"
+#include "supervisor/pages.h"
 #include "supervisor/redis_child.h"
 #include "supervisor/reload.h"
 #include "supervisor/resolve.h"
@@ -54,6 +55,7 @@ struct supervisor {
     struct listeners listeners;
     struct seating seating;
     struct crew crew;
+    struct pages pages;
     struct reload reload;
     struct asking asking;
     struct ctl ctl;
