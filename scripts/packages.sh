@@ -2,7 +2,7 @@
 
 BUILD_PACKAGES="gcc cmake ninja-build pkg-config libevent-dev libssl-dev libhiredis-dev libyaml-dev libjson-c-dev \
 libcurl4-openssl-dev redis-server ca-certificates"
-TEST_PACKAGES="libcmocka-dev python3 python3-websockets python3-pytest python3-pytest-xdist python3-redis \
+TEST_PACKAGES="clang-format libcmocka-dev python3 python3-websockets python3-pytest python3-pytest-xdist python3-redis \
 python3-cryptography redis-tools mandoc clang llvm libclang-rt-14-dev curl procps"
 
 as_root() {

@@ -185,6 +185,8 @@ static void put_value(struct buf *out, const struct conf_key *key, struct str te
 {
     if (key->flags & CONF_SECRET)
         buf_str(out, text.n ? STR("***") : STR(""));
+    else if (key->kind == CONF_CONTENT && text.n)
+        buf_printf(out, "(%zu bytes)", text.n);
     else if (text.n)
         put_masked(out, text);
     if (out->n <= VALUE_MAX)

@@ -2,6 +2,7 @@
 
 #include "common/fd.h"
 #include "common/mem.h"
+#include "supervisor/system_ca.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -543,5 +544,9 @@ int conf_yaml_load(const char *path, struct conf **out, struct err *e)
         bad = conf_yaml_read(buf_view(&text), path, out, e);
     if (text.p)
         mem_wipe_free(text.p, text.cap);
+    if (!bad && (bad = system_ca_fill(*out, e))) {
+        conf_unref(*out);
+        *out = NULL;
+    }
     return bad;
 }
