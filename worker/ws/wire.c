@@ -155,6 +155,8 @@ __attribute__((target("avx2"))) static void xor_avx2(uint8_t *p, size_t n, uint3
     }
     for (; n >= 32; p += 32, n -= 32)
         xor_32(p, wide);
+    _mm256_zeroupper(); /* gcc forgets it before a tail call; SSE code elsewhere pays for
+                           it */
     xor_words(p, n, mask);
 }
 
