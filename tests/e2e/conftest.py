@@ -177,6 +177,24 @@ def broker(workdir):
         b.close()
 
 
+@pytest.fixture(scope="module")
+def shared():
+    """shared(**keys): like broker(), but the same one for all tests of a module that ask with the same keys."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="heliod-", dir="/tmp"))
+    started = {}
+
+    def start(**keys):
+        name = json.dumps(keys, sort_keys=True)
+        if name not in started:
+            started[name] = Broker(path / str(len(started)), **keys)
+        return started[name]
+
+    yield start
+    for b in started.values():
+        b.close()
+    shutil.rmtree(path, ignore_errors=True)
+
+
 class Redis:
     """A redis-server of the test's own, on a Unix socket and a TCP port."""
 

@@ -6,7 +6,9 @@ import struct
 
 
 def mask(payload, key):
-    return bytes(b ^ key[i % 4] for i, b in enumerate(payload))
+    n = len(payload)
+    pattern = (key * (n // 4 + 1))[:n]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(pattern, "little")).to_bytes(n, "little")
 
 
 def frame(opcode, payload=b"", fin=True, rsv=0, masked=True, length=None, key=None):
@@ -33,8 +35,13 @@ REQUEST = ("GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConn
 
 
 class Raw:
-    def __init__(self, port, timeout=10):
-        self.s = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=30, rcvbuf=None):
+        """rcvbuf: a small one makes a slow reader, whose sender is soon held up."""
+        self.s = socket.socket()
+        if rcvbuf:
+            self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        self.s.settimeout(timeout)
+        self.s.connect(("127.0.0.1", port))
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.data = b""
 
@@ -94,16 +101,25 @@ class Raw:
         payload = self.take(n) if n else b""
         return None if payload is None else (fin, opcode, payload)
 
-    def close_code(self):
-        """The code of the Close frame that comes next (1005: empty), then the stream must end. Other frames are an error."""
+    def closing(self):
+        """(code, reason) of the Close frame that comes next (1005: empty). Other frames are an error."""
         got = self.frame()
         assert got is not None, "the stream ended without a Close frame"
         fin, opcode, payload = got
         assert opcode == 8, f"opcode {opcode} {payload[:80]!r} instead of a Close frame"
-        code = struct.unpack(">H", payload[:2])[0] if payload else 1005
+        assert fin and len(payload) != 1
+        return (struct.unpack(">H", payload[:2])[0], payload[2:].decode()) if payload else (1005, "")
+
+    def close_code(self):
+        """As closing(), the code only; then the stream must end, and by a FIN."""
+        code, _ = self.closing()
         self.s.shutdown(socket.SHUT_WR)
-        assert self.frame() is None, "frames after the Close frame"
+        assert self.ended(), "something after the Close frame"
         return code
+
+    def ended(self):
+        """The stream ends here: a FIN, no reset (that is an exception), no byte before it."""
+        return not self.data and not self.more()
 
     def eof(self):
         try:

@@ -1,6 +1,9 @@
 #include "worker/http/answer.h"
 
+#include "common/clock.h"
 #include "common/log.h"
+
+#include <time.h>
 
 #define ROOM "http"
 
@@ -28,13 +31,10 @@ static const char *reason_phrase(unsigned status)
     return "Error";
 }
 
-/* The field that must go with a status (RFC 9110 §15.5.6, RFC 6455 §4.4, RFC 9110
- * §10.2.3). */
+/* The field that must go with a status (RFC 6455 §4.4, RFC 9110 §10.2.3). */
 static const char *extra_field(unsigned status)
 {
     switch (status) {
-    case 405:
-        return "Allow: GET, HEAD\r\n";
     case 426:
         return "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     case 503:
@@ -44,24 +44,45 @@ static const char *extra_field(unsigned status)
     }
 }
 
-void answer_json(struct conn *c, unsigned status, struct str body, bool with_body,
-                 bool keep_alive)
+/* RFC 9110 §6.6.1. */
+static void put_date(struct buf *out)
+{
+    char text[64];
+    struct tm tm;
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    strftime(text, sizeof(text), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n",
+             gmtime_r(&now, &tm));
+    buf_str(out, str_of(text));
+}
+
+/* allow: of a 405 (RFC 9110 §15.5.6), else NULL. */
+static void answer(struct conn *c, unsigned status, const char *allow, struct str body,
+                   bool with_body, bool keep_alive)
 {
     struct buf out = {0};
-    buf_printf(
-        &out,
-        "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-        "Cache-Control: no-store\r\n%sConnection: %s\r\n\r\n",
-        status, reason_phrase(status), body.n, extra_field(status),
-        keep_alive      ? "keep-alive"
-        : status == 426 ? "Upgrade, close"
-                        : "close");
+    buf_printf(&out,
+               "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\n"
+               "Content-Length: %zu\r\nCache-Control: no-store\r\n",
+               status, reason_phrase(status), body.n);
+    put_date(&out);
+    if (allow)
+        buf_printf(&out, "Allow: %s\r\n", allow);
+    buf_printf(&out, "%sConnection: %s\r\n\r\n", extra_field(status),
+               keep_alive      ? "keep-alive"
+               : status == 426 ? "Upgrade, close"
+                               : "close");
     if (with_body)
         buf_str(&out, body);
     conn_raw(c, buf_view(&out));
     buf_free(&out);
     if (!keep_alive)
         conn_drain(c);
+}
+
+void answer_json(struct conn *c, unsigned status, struct str body, bool with_body,
+                 bool keep_alive)
+{
+    answer(c, status, NULL, body, with_body, keep_alive);
 }
 
 void answer_refusal(struct conn *c, const struct refusal *r, bool with_body,
@@ -76,7 +97,7 @@ void answer_refusal(struct conn *c, const struct refusal *r, bool with_body,
     buf_json(&body, str_of(r->hint));
     buf_str(&body, STR("}\n"));
     COUNT(c->net->counters, refused);
-    answer_json(c, r->status, buf_view(&body), with_body, keep_alive);
+    answer(c, r->status, r->allow, buf_view(&body), with_body, keep_alive);
     buf_free(&body);
     log_debug("refused %s status=%u error=%s", conn_esc(c), r->status, r->error);
 }
@@ -85,5 +106,6 @@ void refusal_set(struct refusal *r, unsigned status, const char *error, const ch
 {
     r->status = status;
     r->error = error;
+    r->allow = NULL;
     snprintf(r->hint, sizeof(r->hint), "%s", hint);
 }

@@ -10,6 +10,11 @@
 
 /* ---- one request ---- */
 
+static bool is_head(const struct request *r)
+{
+    return str_is(r->method, "HEAD");
+}
+
 static void no_such_path(struct conn *c, const struct request *r, bool keep_alive)
 {
     struct refusal why;
@@ -17,11 +22,11 @@ static void no_such_path(struct conn *c, const struct request *r, bool keep_aliv
     refusal_set(&why, 404, "no-such-endpoint", "");
     snprintf(why.message, sizeof(why.message),
              "No endpoint is configured at the path %s.", log_esc(r->path));
-    if (near.p)
+    if (near.p && near.n < sizeof(why.hint) / 2)
         snprintf(why.hint, sizeof(why.hint), "Did you mean " STR_FMT "?", STR_ARG(near));
     else
         snprintf(why.hint, sizeof(why.hint), "See the `endpoints` in heliod.yaml.");
-    answer_refusal(c, &why, !str_is(r->method, "HEAD"), keep_alive);
+    answer_refusal(c, &why, !is_head(r), keep_alive);
 }
 
 /* Checks everything an upgrade needs; false: refused. */
@@ -34,7 +39,7 @@ static bool may_upgrade(struct conn *c, const struct request *r,
         upgrade_origin_ok(r, conf->allowed_origins.v, conf->allowed_origins.n,
                           conf->require_origin, &why))
         return true;
-    answer_refusal(c, &why, true, false);
+    answer_refusal(c, &why, !is_head(r), false);
     return false;
 }
 
@@ -67,7 +72,8 @@ static bool dispatch(struct conn *c, const struct request *r)
     return false;
 }
 
-static void refuse_head(struct conn *c, enum request_verdict v, const char *what)
+static void refuse_head(struct conn *c, const struct request *r, enum request_verdict v,
+                        const char *what)
 {
     struct refusal why = {0};
     switch (v) {
@@ -86,7 +92,7 @@ static void refuse_head(struct conn *c, enum request_verdict v, const char *what
                     "Send a well-formed HTTP/1.1 request (RFC 9112).");
     }
     snprintf(why.message, sizeof(why.message), "%s", what);
-    answer_refusal(c, &why, true, false);
+    answer_refusal(c, &why, !is_head(r), false);
 }
 
 /* Reads requests from p until one is incomplete, one upgrades, or the connection ends.
@@ -105,7 +111,7 @@ static size_t read_requests(struct conn *c, char *p, size_t n)
         if (v == REQUEST_MORE)
             break;
         if (v != REQUEST_OK) {
-            refuse_head(c, v, why);
+            refuse_head(c, &r, v, why);
             break;
         }
         done += r.size;

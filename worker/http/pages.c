@@ -33,7 +33,8 @@ static const struct {
 
 static void wrong_method(struct conn *c, bool keep_alive)
 {
-    struct refusal why = {.status = 405, .error = "method-not-allowed"};
+    struct refusal why = {
+        .status = 405, .error = "method-not-allowed", .allow = "GET, HEAD"};
     snprintf(why.message, sizeof(why.message), "This page is only read: GET or HEAD.");
     snprintf(why.hint, sizeof(why.hint), "Use GET.");
     answer_refusal(c, &why, true, keep_alive);

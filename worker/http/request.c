@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#define TLS_HANDSHAKE 0x16 /* how a client that speaks TLS begins (RFC 8446 §5.1) */
+
 /* Reads forward only; every reader below stops at the first byte that cannot be right and
  * says why. */
 struct reader {
@@ -72,6 +74,9 @@ static enum request_verdict read_method(struct reader *r, struct str *out)
     *out = read_token(r);
     if (r->p == r->end)
         return REQUEST_MORE;
+    if (out->n == 0 && *r->p == TLS_HANDSHAKE)
+        return bad(r, "This is TLS, but plain HTTP is spoken here: connect with http:// "
+                      "or ws://.");
     if (out->n == 0 || *r->p != ' ')
         return bad(r, "The request does not begin with a method and one blank.");
     r->p++;

@@ -12,6 +12,7 @@ static bool PRINTF(4, 5)
 {
     va_list args;
     why->status = status;
+    why->allow = status == 405 ? "GET" : NULL;
     why->error = status == 403   ? "origin-not-allowed"
                  : status == 405 ? "method-not-allowed"
                  : status == 426 ? "upgrade-required"

@@ -10,6 +10,7 @@
 struct refusal {
     unsigned status;    /* 400, 403, 404, 405, 426, 431, 503, 505 … */
     const char *error;  /* short code: "bad-handshake" */
+    const char *allow;  /* of a 405: the methods that are allowed */
     char message[256], hint[256];
 };
 
