@@ -1,6 +1,6 @@
 # Sourced by scripts/run and scripts/test: which Debian packages heliod needs, and how to get the missing ones.
 
-BUILD_PACKAGES="gcc cmake ninja-build pkg-config libevent-dev libssl-dev libhiredis-dev libyaml-dev libjson-c-dev \
+BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-dev libhiredis-dev libyaml-dev libjson-c-dev \
 libcurl4-openssl-dev redis-server ca-certificates"
 TEST_PACKAGES="clang-format libcmocka-dev python3 python3-websockets python3-pytest python3-pytest-xdist python3-redis \
 python3-cryptography redis-tools mandoc clang llvm libclang-rt-14-dev curl procps"
@@ -16,19 +16,33 @@ missing_packages() {
 }
 
 # Installing redis-server would start a system Redis and enable it at boot. heliod runs its own; one that was not there before
-# must not be there afterwards.
+# must not be there afterwards. Two halves: the policy that dpkg's scripts ask before they start anything …
 without_starting_services() {
     policy=/usr/sbin/policy-rc.d
-    if [ -e $policy ]; then
+    if [ -e $policy ]; then # the machine has its own
         "$@"
         return
     fi
+    trap 'as_root rm -f $policy; exit 130' INT TERM HUP
     printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
     as_root chmod 755 $policy
     status=0
     "$@" || status=$?
     as_root rm -f $policy
+    trap - INT TERM HUP
     return $status
+}
+
+# … and nothing of it at the next boot, nor now, should a policy of the machine's own have let it start. systemctl disable works
+# on a machine that systemd does not run, too.
+put_new_redis_to_rest() {
+    if [ -d /run/systemd/system ]; then
+        as_root systemctl --quiet disable --now redis-server
+    else
+        if command -v systemctl >/dev/null; then as_root systemctl --quiet disable redis-server; fi
+        if command -v update-rc.d >/dev/null; then as_root update-rc.d redis-server disable; fi
+        if [ -x /etc/init.d/redis-server ]; then as_root /etc/init.d/redis-server stop; fi
+    fi >/dev/null 2>&1 || true
 }
 
 need_packages() {
@@ -46,10 +60,14 @@ need_packages() {
     new_redis=no
     case " $missing" in *" redis-server "*) new_redis=yes ;; esac
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 update >/dev/null || true
+    said=$(mktemp)
     # shellcheck disable=SC2086
-    without_starting_services as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends install $missing >/dev/null || return 1
-    if [ $new_redis = yes ] && [ -d /run/systemd/system ]; then
-        as_root systemctl disable --quiet redis-server 2>/dev/null || true
+    if ! without_starting_services as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends install $missing >"$said" 2>&1; then
+        cat "$said" >&2
+        rm -f "$said"
+        return 1
     fi
+    rm -f "$said"
+    if [ $new_redis = yes ]; then put_new_redis_to_rest; fi
 }
