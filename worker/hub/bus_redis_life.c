@@ -11,6 +11,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 #define HEALTHY_MS 10000 /* up for so long: the next back-off starts anew */
+#define STARTING_FAILURES 4 /* of the first attempts: about a second and a half */
 
 static void arm(struct bus_redis *b, int64_t ms)
 {
@@ -54,9 +55,17 @@ static bool may_tell(struct bus_redis *b)
     return log_permit(&b->telling, 4, 60000, &swallowed);
 }
 
+/* The managed Redis starts when we do: that it is not there at once is no news. */
+static bool is_starting(const struct bus_redis *b)
+{
+    return b->url.kind == REDIS_MANAGED && !b->was_ever_up && b->failures <= STARTING_FAILURES;
+}
+
 /* One line a change of state, and one when the reason changes. */
 static void tell(struct bus_redis *b, bool was_up, bool is_refusal)
 {
+    if (is_starting(b) && !is_refusal)
+        return;
     bool is_news = was_up || !b->told[0];
     if (!is_news && (strcmp(b->told, b->why) == 0 || !may_tell(b)))
         return;
