@@ -463,12 +463,13 @@ static void bury(struct member *m)
     int64_t now = clock_now_ms();
     bool planned =
         m->is_told_to_leave && (ended_cleanly(m) || dead.state == CHILD_STOPPING);
-    bool at_boot = s->phase == SUPERVISOR_BOOTING;
+    bool fails_boot = s->phase == SUPERVISOR_BOOTING && dead.ready_ms == 0 &&
+                      s->slots.slots[dead.slot].child == m->index;
     char text[96];
     logsink_drain(&s->logs);
     log_death(m, planned, now);
-    if (at_boot)
-        supervisor_boot_failed(s, "the worker of slot %u ended while heliod started: %s",
+    if (fails_boot)
+        supervisor_boot_failed(s, "the worker of slot %u ended before it was ready: %s",
                                dead.slot, cause(m->status, text, sizeof text));
     ask_lost(s, m);
     reload_lost(s, m);

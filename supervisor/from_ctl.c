@@ -162,8 +162,8 @@ static void on_CTL_DRAIN(void *ctx, const struct msg_slot *m, struct str tail UN
         return;
     log_deed(c, "drain");
     c->slot = m->slot;
-    if (c->s->phase != SUPERVISOR_SERVING)
-        finish(c, END_UNAVAILABLE, 0, STR("heliod is not serving just now"));
+    if (supervisor_is_stopping(c->s))
+        finish(c, END_UNAVAILABLE, 0, STR("heliod is stopping"));
     else if (crew_replace(c->s, m->slot, &e) < 0)
         finish(c, END_FAILED, 0, str_of(e.text));
 }

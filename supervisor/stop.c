@@ -81,11 +81,13 @@ static void become_unready(struct supervisor *s)
 
 void stop_ask(struct supervisor *s, const char *who)
 {
-    if (s->phase == SUPERVISOR_BOOTING) {
-        supervisor_boot_failed(s, "stopped by %s before it was ready", who);
-    } else if (s->phase == SUPERVISOR_SERVING) {
-        log_info("stopping: %s", who);
-        become_unready(s);
+    if (s->phase <= SUPERVISOR_SERVING) {
+        log_info("stopping: %s%s", who,
+                 s->phase == SUPERVISOR_BOOTING ? ", before it was ready" : "");
+        if (s->conf) /* whoever was served already is told, ready or not */
+            become_unready(s);
+        else
+            stop_at_once(s, 0);
     } else {
         log_warn("stopping at once: %s", who);
         stop_at_once(s, 1);
