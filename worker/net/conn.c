@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define IOV_BATCH 64
-#define DRAIN_READS_MAX 256 /* reads thrown away while waiting for the peer's FIN */
+#define DRAIN_BYTES_MAX (64u << 20) /* thrown away while waiting for the peer's FIN */
 
 /* ---- events ---- */
 
@@ -17,7 +17,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg);
 static void watch(struct conn *c)
 {
     bool dead = c->st.phase == CONN_DEAD;
-    bool read = !dead && conn_is_reading(c) && !(c->st.flags & CONN_HELD);
+    bool read = !dead && conn_is_reading(c) && !(c->st.flags & (CONN_HELD | CONN_EOF));
     bool write = !dead && (c->st.flags & CONN_BLOCKED);
     short want = (short)((read ? EV_READ : 0) | (write ? EV_WRITE : 0));
     short have = (short)(event_initialized(&c->ev)
@@ -43,25 +43,50 @@ static void dirty(struct conn *c)
     net_dirty(c->net, c);
 }
 
+/* A FIN: the peer says nothing more, but may still be reading what it asked for. */
+static void end_input(struct conn *c)
+{
+    if (outq_is_empty(&c->out)) {
+        conn_close(c, "EOF");
+        return;
+    }
+    conn_drain(c);
+    c->st.flags |= CONN_EOF;
+    c->ops->gone(c, "EOF");
+    watch(c);
+}
+
+/* Whoever talks on and on past its end is not read any more; the timer ends it. Until
+ * then our last words can reach it: to close with bytes unread would be a reset, which
+ * may overtake them. */
+static void read_past_the_end(struct conn *c, size_t n)
+{
+    c->st.frame_seen += (uint32_t)n;
+    if (c->st.frame_seen > DRAIN_BYTES_MAX)
+        conn_pause(c);
+}
+
 static void read_some(struct conn *c)
 {
     struct net *n = c->net;
     ssize_t got = c->transport->read(c, n->inbox, INBOX_SIZE);
     if (got == 0)
         return;
+    if (got < 0 && errno == 0) {
+        end_input(c);
+        return;
+    }
     if (got < 0) {
-        conn_close(c, errno ? strerror(errno) : "EOF");
+        conn_close(c, strerror(errno));
         return;
     }
     COUNT_ADD(n->counters, bytes_in, got);
     c->st.seen_ms = net_now(n);
     c->st.flags &= ~(uint32_t)CONN_PING_SENT;
-    if (c->st.phase == CONN_DRAINING) {
-        if (++c->st.frame_seen > DRAIN_READS_MAX)
-            conn_close(c, "keeps talking after the end");
-        return;
-    }
-    c->ops->bytes(c, n->inbox, (size_t)got);
+    if (c->st.phase == CONN_DRAINING)
+        read_past_the_end(c, (size_t)got);
+    else
+        c->ops->bytes(c, n->inbox, (size_t)got);
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
@@ -168,6 +193,28 @@ static void unchoke(struct conn *c)
         conn_resume(c);
 }
 
+/* Whoever takes its answers is alive, though we do not listen to it meanwhile. */
+static void written(struct conn *c, size_t n)
+{
+    COUNT_ADD(c->net->counters, bytes_out, n);
+    outq_written(&c->out, n);
+    if (c->st.flags & CONN_CHOKED)
+        c->st.seen_ms = net_now(c->net);
+    if (c->st.phase == CONN_DRAINING)
+        c->st.closing_ms = net_now(c->net);
+}
+
+/* The last of our words is out. */
+static void end_output(struct conn *c)
+{
+    if (c->st.flags & CONN_EOF) {
+        conn_close(c, "EOF");
+    } else if (!(c->st.flags & CONN_FIN_SENT)) {
+        c->st.flags |= CONN_FIN_SENT;
+        c->transport->finish(c);
+    }
+}
+
 /* Writes what is queued until it is gone or the socket takes no more. */
 static void write_some(struct conn *c)
 {
@@ -184,15 +231,11 @@ static void write_some(struct conn *c)
             c->st.flags |= CONN_BLOCKED;
             break;
         }
-        COUNT_ADD(c->net->counters, bytes_out, sent);
-        outq_written(&c->out, (size_t)sent);
+        written(c, (size_t)sent);
     }
     unchoke(c);
-    if (outq_is_empty(&c->out) && c->st.phase == CONN_DRAINING &&
-        !(c->st.flags & CONN_FIN_SENT)) {
-        c->st.flags |= CONN_FIN_SENT;
-        c->transport->finish(c);
-    }
+    if (outq_is_empty(&c->out) && c->st.phase == CONN_DRAINING)
+        end_output(c);
 }
 
 void conn_write(struct conn *c)
@@ -324,7 +367,8 @@ void conn_close(struct conn *c, const char *cause)
     c->st.phase = CONN_DEAD;
     net_closing(c->net, c);
     wheel_set(&c->net->wheel, &c->timer, 0);
-    c->ops->gone(c, cause);
+    if (!(c->st.flags & CONN_EOF))
+        c->ops->gone(c, cause);
     watch(c);
 }
 

@@ -39,6 +39,8 @@ enum conn_flags {
     CONN_HELD = 256,     /* partial holds unread bytes to be fed again on resume */
     CONN_SHUTDOWN = 512, /* told 1001 */
     CONN_CHOKED = 1024,  /* reads nothing until its own output has gone out: conn_choke */
+    CONN_EOF = 2048,     /* the peer's FIN came while output was unsent, which still goes
+                            out; ops->gone was told */
     CONN_RESUMED = 4096, /* in turn.resumed */
     CONN_MUTED = 8192,   /* reachable in the hub, but not to be sent anything yet */
 };
@@ -75,8 +77,8 @@ struct conn_state {
 struct conn_ops {
     /* Bytes came; they may be changed in place; all are consumed (or held: conn_hold). */
     void (*bytes)(struct conn *c, char *p, size_t n);
-    /* The peer is gone, or conn_close was called: once, before burial. cause: "EOF",
-     * "reset", errno's words, … */
+    /* The peer is gone, speaks no more, or conn_close was called: once, before burial.
+     * cause: "EOF", errno's words, … */
     void (*gone)(struct conn *c, const char *cause);
     /* The timer is due; returns the next due time (ms, monotonic), 0 for none. */
     int64_t (*due)(struct conn *c, int64_t now_ms);

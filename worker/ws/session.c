@@ -8,6 +8,8 @@
 #define NO_FRAME 0xFF
 #define CLOSE_REASON_MAX 123
 #define TOO_BIG "Received too big message"
+#define NOT_UTF8 "a text message that is not UTF-8"
+#define ENDS_INSIDE "a text message that ends inside a character"
 
 static bool is_control(unsigned opcode)
 {
@@ -92,7 +94,7 @@ static void fail(struct conn *c, unsigned code, const char *reason)
 {
     if (c->st.phase == CONN_OPEN)
         queue_close(c, code, (struct str){reason, reason_length(reason)});
-    report(c, code, reason);
+    report(c, c->st.close_code, reason);
     conn_drain(c);
 }
 
@@ -159,10 +161,12 @@ static void on_close(struct conn *c, struct str payload)
 /* `view` is the whole payload of a control frame, unmasked. */
 static void on_control(struct conn *c, unsigned opcode, struct str view)
 {
-    if (opcode == WIRE_CLOSE)
+    if (opcode == WIRE_CLOSE) {
         on_close(c, view);
-    else if (opcode == WIRE_PING && c->st.phase == CONN_OPEN)
+    } else if (opcode == WIRE_PING && c->st.phase == CONN_OPEN) {
         conn_reply(c, WIRE_PONG, view);
+        conn_choke(c, c->env->backpressure);
+    }
 }
 
 static void on_message(struct conn *c, unsigned opcode, struct str view)
@@ -222,11 +226,11 @@ static void whole_message(struct conn *c, const struct wire_header *h, char *p)
         on_control(c, h->opcode, (struct str){p, h->length});
         return;
     }
-    if (h->opcode == WIRE_TEXT && !utf8_ok(p, h->length)) {
-        fail(c, 1007, "a text message that is not UTF-8");
-        return;
-    }
-    on_message(c, h->opcode, (struct str){p, h->length});
+    uint8_t utf8 = h->opcode == WIRE_TEXT ? utf8_feed(UTF8_START, p, h->length) : UTF8_START;
+    if (utf8 != UTF8_START)
+        fail(c, 1007, utf8 == UTF8_BAD ? NOT_UTF8 : ENDS_INSIDE);
+    else
+        on_message(c, h->opcode, (struct str){p, h->length});
 }
 
 static void end_data_frame(struct conn *c)
@@ -240,7 +244,7 @@ static void end_data_frame(struct conn *c)
         return;
     }
     if (opcode == WIRE_TEXT && c->st.utf8 != UTF8_START) {
-        fail(c, 1007, "a text message that ends inside a character");
+        fail(c, 1007, ENDS_INSIDE);
         return;
     }
     struct buf *whole =
@@ -287,7 +291,7 @@ static void take_payload(struct conn *c, char *p, size_t n)
     if (!control && c->st.message_opcode == WIRE_TEXT) {
         c->st.utf8 = utf8_feed(c->st.utf8, p, n);
         if (c->st.utf8 == UTF8_BAD) {
-            fail(c, 1007, "a text message that is not UTF-8");
+            fail(c, 1007, NOT_UTF8);
             return;
         }
     }
@@ -326,7 +330,9 @@ static size_t take_header(struct conn *c, const char *p, size_t n, struct wire_h
 static void on_bytes(struct conn *c, char *p, size_t n)
 {
     while (n > 0 && c->st.phase < CONN_DRAINING) {
-        if (!conn_is_reading(c)) {
+        /* Inside a fragmented message the buffer is taken: what is here, one read at
+         * most, is gone through. */
+        if (!conn_is_reading(c) && !c->st.message_opcode) {
             conn_hold(c, p, n);
             return;
         }
