@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define ROOM "ctl"
+#define CTL_PAUSE_MS 200
 
 /* One helioctl. It has one question at a time. */
 struct client {
@@ -305,12 +306,27 @@ static void admit(struct supervisor *s, int fd)
     }
 }
 
+/* Out of descriptors: who waits stays readable, and the loop would do nothing but look. */
+static void pause_accepting(struct ctl *ctl)
+{
+    static const struct timeval pause = {0, CTL_PAUSE_MS * 1000};
+    event_del(&ctl->readable);
+    evtimer_add(&ctl->retry, &pause);
+}
+
+static void on_retry(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
+{
+    event_add(&((struct supervisor *)ctx)->ctl.readable, NULL);
+}
+
 static void on_connect(evutil_socket_t listener, short what UNUSED, void *ctx)
 {
     struct supervisor *s = ctx;
     int fd = accept4((int)listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
         admit(s, fd);
+    else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        pause_accepting(&s->ctl);
 }
 
 /* ── the socket ── */
@@ -319,6 +335,7 @@ void ctl_init(struct supervisor *s)
 {
     s->ctl.fd = -1;
     list_init(&s->ctl.clients);
+    evtimer_assign(&s->ctl.retry, s->base, on_retry, s);
 }
 
 static int bind_path(int fd, const char *path, mode_t mode, struct err *e)
@@ -365,6 +382,7 @@ void ctl_close(struct supervisor *s)
     struct ctl *ctl = &s->ctl;
     LIST_EACH_SAFE (node, &ctl->clients)
         free_client(container_of(node, struct client, link));
+    event_del(&ctl->retry);
     if (ctl->fd >= 0 && ctl->path)
         event_del(&ctl->readable);
     fd_close(&ctl->fd);

@@ -15,7 +15,7 @@ struct member;
 struct ctl {
     int fd; /* listening; -1 */
     char *path;
-    struct event readable;
+    struct event readable, retry;
     struct list clients;
     unsigned n;
     bool has_group;
