@@ -22,8 +22,9 @@ struct msg_slot { uint32_t id; uint32_t slot; };
 struct msg_flag_id { uint32_t id; uint32_t on; };
 
 /* msg_listener.state: OWN listeners are kept until DRAIN, SHUTDOWN or RETIRE; a LENT one belongs to a slot without a worker
- * and is served until LISTENER_DRAIN; a LEFT one is accepted empty at once, closed and answered DRAINED. */
-enum msg_listener_state { LISTENER_OWN, LISTENER_LENT, LISTENER_LEFT };
+ * and is served until LISTENER_DRAIN; a LEFT one is accepted empty as room permits, closed and answered DRAINED.
+ * In DRAINED: MISSED when its descriptor did not arrive. */
+enum msg_listener_state { LISTENER_OWN, LISTENER_LENT, LISTENER_LEFT, LISTENER_MISSED };
 
 /* msg_query.what */
 enum msg_what { QUERY_STATUS, QUERY_WORKERS, QUERY_CONNECTIONS, QUERY_ROOMS, QUERY_USERS, QUERY_CONFIG, QUERY_COUNTERS, QUERY_N };

@@ -10,7 +10,10 @@ static void on_HELLO(void *ctx, const struct msg_hello *m, struct str tail,
 static void on_LISTENER_DRAINED(void *ctx, const struct msg_listener *m,
                                 struct str tail UNUSED, int *fd UNUSED)
 {
-    seating_drained(ctx, m->id, m->slot);
+    if (m->state == LISTENER_MISSED)
+        seating_missed(ctx, m->id, m->slot);
+    else
+        seating_drained(ctx, m->id, m->slot);
 }
 
 static void on_READY(void *ctx, const struct msg_gen *m, struct str tail UNUSED,

@@ -7,6 +7,7 @@
 
 static void on_time(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
 {
+    ((struct supervisor *)ctx)->seating.has_missed = false;
     seating_settle(ctx);
 }
 
@@ -255,6 +256,8 @@ static void plan_next(struct supervisor *s, int64_t now)
         if (entry->mode == SEATING_WAITS && entry->due_ms > now)
             next = MIN(next, entry->due_ms);
     }
+    if (s->seating.has_missed)
+        next = MIN(next, now + SEATING_GRACE_MS);
     event_del(&s->seating.timer);
     if (next == INT64_MAX)
         return;
@@ -289,6 +292,25 @@ void seating_drained(struct member *m, uint32_t id, unsigned slot)
         drain_by(s, neighbour, row, slot, false);
     else
         close_seat(s, row, slot);
+}
+
+void seating_missed(struct member *m, uint32_t id, unsigned slot)
+{
+    struct supervisor *s = m->s;
+    struct listener_row *row = listeners_find(&s->listeners, id);
+    if (!row || slot >= SLOTS_MAX)
+        return;
+    struct seating_entry *entry = entry_of(s, row, slot);
+    uint32_t *given = &m->given[row_index(s, row)];
+    int64_t now = clock_now_ms();
+    if (*given == id && member_child(m)->slot == slot)
+        *given = 0;
+    if (entry->mode != SEATING_NONE && entry->mode != SEATING_WAITS &&
+        entry->child == m->index)
+        *entry = (struct seating_entry){.mode = SEATING_WAITS,
+                                        .due_ms = now + SEATING_GRACE_MS};
+    s->seating.has_missed = true;
+    plan_next(s, now);
 }
 
 void seating_forget(struct supervisor *s, uint32_t child)

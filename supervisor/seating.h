@@ -26,6 +26,7 @@ struct seating_entry {
 struct seating {
     struct seating_entry entries[LISTENER_ROWS_MAX][SLOTS_MAX];
     struct event timer;
+    bool has_missed; /* somebody has to be sent a listener once more */
     bool in_haste; /* a stop: no grace */
 };
 
@@ -38,6 +39,8 @@ void seating_give(struct supervisor *s, struct member *m);
 void seating_settle(struct supervisor *s);
 /* LISTENER_DRAINED */
 void seating_drained(struct member *m, uint32_t id, unsigned slot);
+/* The listener sent did not arrive: a worker has no descriptor left. */
+void seating_missed(struct member *m, uint32_t id, unsigned slot);
 void seating_forget(
     struct supervisor *s,
     uint32_t child); /* it is dead, or retires from sockets its successor has */

@@ -16,26 +16,30 @@ static int take(int *fd)
     return mine;
 }
 
-static void drained(struct worker *w, uint32_t id, uint32_t slot, int accepted)
+static void tell_drained(struct worker *w, uint32_t id, uint32_t slot, uint32_t accepted,
+                         enum msg_listener_state state)
 {
     CHAN_SEND(&w->chan, LISTENER_DRAINED, struct msg_listener, STR_NONE, -1, .id = id,
-              .slot = slot, .accepted = accepted > 0 ? (uint32_t)accepted : 0);
+              .slot = slot, .accepted = accepted, .state = state);
+}
+
+void worker_drained(void *ctx, const struct listener *l)
+{
+    tell_drained(ctx, l->id, l->slot, l->accepted, LISTENER_LEFT);
 }
 
 static void on_LISTENER(void *ctx, const struct msg_listener *m, struct str tail, int *fd)
 {
     struct worker *w = ctx;
     struct err e = {0};
-    if (*fd < 0) {
-        log_error("listener %u came without a descriptor", m->id);
-        return;
-    }
-    if (acceptor_add(&w->acceptor, take(fd), m->id, m->slot, &e) != 0) {
+    int rc = *fd < 0 ? err_set(&e, "no descriptor is free to receive it into")
+                     : acceptor_add(&w->acceptor, take(fd), m->id, m->slot, &e);
+    if (rc < 0) {
         log_error("listener %s: %s", log_esc(tail), e.text);
-        return;
+        tell_drained(w, m->id, m->slot, 0, LISTENER_MISSED);
+    } else if (m->state == LISTENER_LEFT) {
+        acceptor_drain(&w->acceptor, m->id, m->slot, true);
     }
-    if (m->state == LISTENER_LEFT)
-        drained(w, m->id, m->slot, acceptor_drain(&w->acceptor, m->id, m->slot));
 }
 
 static void on_LISTENER_DRAIN(void *ctx, const struct msg_listener *m, struct str tail,
@@ -44,7 +48,8 @@ static void on_LISTENER_DRAIN(void *ctx, const struct msg_listener *m, struct st
     (void)tail;
     (void)fd;
     struct worker *w = ctx;
-    drained(w, m->id, m->slot, acceptor_drain(&w->acceptor, m->id, m->slot));
+    if (!acceptor_drain(&w->acceptor, m->id, m->slot, false))
+        tell_drained(w, m->id, m->slot, 0, LISTENER_LEFT);
 }
 
 static void on_LOST(void *ctx, const struct msg_empty *m, struct str tail, int *fd)

@@ -15,7 +15,7 @@
 
 #define ROOM "worker"
 #define CONF_BYTES_MAX (64u << 20)
-#define SPARE_DESCRIPTORS 64 /* kept back for Redis, hooks and the control channel */
+#define SPARE_DESCRIPTORS 64 /* kept back for Redis and the control channel */
 #define OPENING_GRACE_MS                                                                 \
     1000 /* a stopping worker waits this long for a request under way */
 
@@ -57,14 +57,30 @@ static void on_accept(void *ctx, int fd, unsigned listener)
     conn_new(&w->net, fd, &transport_plain, &http_conn_ops, listener);
 }
 
-static size_t most_connections(const struct conf *conf)
+/* What else needs descriptors: Redis, the control channel, calls to the back ends. */
+static size_t kept_back(const struct conf *conf)
+{
+    size_t n = SPARE_DESCRIPTORS;
+    for (size_t i = 0; i < conf->main.endpoints.n; i++) {
+        const struct conf_hooks *h = &conf->main.endpoints.v[i].hooks;
+        if (h->authenticate.n || h->handshake.n || h->rooms.n || h->message.n ||
+            h->connected.n || h->disconnected.n)
+            n += (size_t)h->concurrency;
+    }
+    return n;
+}
+
+static void limit_connections(struct worker *w)
 {
     struct rlimit r;
-    size_t set = (size_t)conf->main.limits.connections;
-    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur <= 2 * SPARE_DESCRIPTORS)
-        return set;
-    size_t can = r.rlim_cur - SPARE_DESCRIPTORS;
-    return set ? MIN(set, can) : can;
+    size_t set = (size_t)w->conf->main.limits.connections, kept = kept_back(w->conf);
+    w->acceptor.max_connections = set;
+    w->acceptor.max_drained = 0;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
+        return;
+    size_t can = r.rlim_cur - MIN(kept, r.rlim_cur / 2);
+    w->acceptor.max_connections = set ? MIN(set, can) : can;
+    w->acceptor.max_drained = can;
 }
 
 /* ---- configuration ---- */
@@ -153,7 +169,7 @@ static void apply_numbers(struct worker *w, const struct conf_main *c)
     w->net.close_timeout_ms = c->client.close_timeout;
     w->site.max_head = (size_t)c->limits.header;
     w->site.max_fields = (size_t)c->limits.header_fields;
-    w->acceptor.max_connections = most_connections(w->conf);
+    limit_connections(w);
     log_set_level((enum log_level)c->log.level);
 }
 
@@ -338,7 +354,9 @@ static int worker_open(struct worker *w, struct err *e)
     w->net.wheel.on_second = on_second;
     w->net.site = &w->site;
     w->site = (struct http_site){.not_ready = not_ready, .ctx = w};
-    acceptor_init(&w->acceptor, &w->net, on_accept, w);
+    acceptor_init(&w->acceptor, &w->net, w);
+    w->acceptor.on_accept = on_accept;
+    w->acceptor.on_drained = worker_drained;
     w->hub = hub_new(&w->net, events_seal);
     w->webhooks = webhooks_new(w->base, &w->book, w->counters, e);
     if (!w->webhooks)

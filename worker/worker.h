@@ -67,6 +67,9 @@ void worker_retire(struct worker *w, int64_t timeout_ms);
  * timeout_ms. */
 void worker_stop(struct worker *w, unsigned code, int64_t timeout_ms);
 
+/* acceptor.on_drained: tells the supervisor. */
+void worker_drained(void *ctx, const struct listener *l);
+
 extern const struct msg_handlers from_supervisor;
 
 #endif

@@ -13,10 +13,9 @@
 
 static const struct timeval pause_tv = {0, PAUSE_MS * 1000};
 
-void acceptor_init(struct acceptor *a, struct net *net,
-                   void (*on_accept)(void *, int, unsigned), void *ctx)
+void acceptor_init(struct acceptor *a, struct net *net, void *ctx)
 {
-    *a = (struct acceptor){.net = net, .on_accept = on_accept, .ctx = ctx};
+    *a = (struct acceptor){.net = net, .ctx = ctx};
     list_init(&a->listeners);
 }
 
@@ -47,9 +46,11 @@ static void pause_accepting(struct listener *l, const char *why)
     evtimer_add(&l->retry, &pause_tv);
 }
 
-static bool is_full(const struct acceptor *a)
+static bool is_full(const struct listener *l)
 {
-    return a->max_connections && a->net->conns_n >= a->max_connections;
+    const struct acceptor *a = l->acceptor;
+    size_t max = l->is_leaving ? a->max_drained : a->max_connections;
+    return max && a->net->conns_n >= max;
 }
 
 /* One client from the queue: 1, 0: the queue is empty, -1: cannot now (errno). */
@@ -81,29 +82,52 @@ static int take_one(struct listener *l)
     }
 }
 
+/* Up to n clients. 1: there may be more, 0: the queue is empty, -1: no room (why). */
+static int take_some(struct listener *l, unsigned n, const char **why)
+{
+    int got = 1;
+    while (got > 0 && n-- > 0) {
+        if (is_full(l)) {
+            *why = "limits.connections is reached";
+            return -1;
+        }
+        got = take_one(l);
+    }
+    if (got < 0)
+        *why = strerror(errno);
+    return got;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct listener *l = arg;
-    for (int i = 0; i < BATCH; i++) {
-        if (is_full(l->acceptor)) {
-            pause_accepting(l, "limits.connections is reached");
-            return;
-        }
-        int got = take_one(l);
-        if (got < 0)
-            pause_accepting(l, strerror(errno));
-        if (got <= 0)
-            return;
+    const char *why;
+    if (take_some(l, BATCH, &why) < 0)
+        pause_accepting(l, why);
+}
+
+static void drain(struct listener *l, bool is_patient)
+{
+    const char *why;
+    if (take_some(l, UINT_MAX, &why) < 0 && is_patient) {
+        pause_accepting(l, why);
+        return;
     }
+    l->acceptor->on_drained(l->acceptor->ctx, l);
+    listener_free(l);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    event_add(&((struct listener *)arg)->ev, NULL);
+    struct listener *l = arg;
+    if (l->is_leaving)
+        drain(l, true);
+    else
+        event_add(&l->ev, NULL);
 }
 
 int acceptor_add(struct acceptor *a, int fd, uint32_t id, uint32_t slot, struct err *e)
@@ -131,28 +155,27 @@ void acceptor_start(struct acceptor *a)
         event_add(&container_of(node, struct listener, link)->ev, NULL);
 }
 
-static int drain(struct listener *l)
+static void leave(struct listener *l, bool is_patient)
 {
+    l->is_leaving = true;
     l->accepted = 0;
-    while (take_one(l) > 0)
-        ;
-    int got = (int)l->accepted;
-    listener_free(l);
-    return got;
+    drain(l, is_patient);
 }
 
-int acceptor_drain(struct acceptor *a, uint32_t id, uint32_t slot)
+bool acceptor_drain(struct acceptor *a, uint32_t id, uint32_t slot, bool is_patient)
 {
     LIST_EACH_SAFE (node, &a->listeners) {
         struct listener *l = container_of(node, struct listener, link);
-        if (l->id == id && l->slot == slot)
-            return drain(l);
+        if (l->id == id && l->slot == slot) {
+            leave(l, is_patient);
+            return true;
+        }
     }
-    return -1;
+    return false;
 }
 
 void acceptor_drain_all(struct acceptor *a)
 {
     LIST_EACH_SAFE (node, &a->listeners)
-        drain(container_of(node, struct listener, link));
+        leave(container_of(node, struct listener, link), false);
 }
