@@ -306,7 +306,8 @@ static void admit(struct supervisor *s, int fd)
     }
 }
 
-/* Out of descriptors: who waits stays readable, and the loop would do nothing but look. */
+/* Out of descriptors: who waits stays readable, and the loop would do nothing but look.
+ */
 static void pause_accepting(struct ctl *ctl)
 {
     static const struct timeval pause = {0, CTL_PAUSE_MS * 1000};
