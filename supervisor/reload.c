@@ -110,12 +110,12 @@ static void apply_logs(struct supervisor *s, const struct conf *old)
 {
     struct err e = {0};
     const struct conf_log *log = &s->conf->main.log;
-    if (!old || !str_eq(old->main.log.target, log->target)) {
-        if (logsink_open(&s->logs, log->target, &e) < 0)
-            log_error("%s: the old log stays", e.text);
-    }
-    crew_set_level(
-        s, (enum log_level)log->level); /* ends what `helioctl log-level` has set */
+    /* The boot has opened its own. */
+    bool is_other = old && !str_eq(old->main.log.target, log->target);
+    if (is_other && logsink_open(&s->logs, log->target, &e) < 0)
+        log_error("%s: the old log stays", e.text);
+    /* Ends what `helioctl log-level` has set. */
+    crew_set_level(s, (enum log_level)log->level);
 }
 
 static void apply_slots(struct supervisor *s, unsigned old_n, unsigned n)

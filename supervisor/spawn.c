@@ -108,11 +108,13 @@ static void drop_privileges(const struct spawn_user *u, int report)
         fail(report, "setuid");
 }
 
-/* setuid clears PDEATHSIG, so it comes after; and a parent that died before it is noticed
- * by getppid. */
+/* setuid clears PDEATHSIG, so it comes after; a parent that died before it is noticed by
+ * getppid. SIGTERM, not SIGKILL: clients of a house whose landlord died are still told
+ * 1001 (the end of the control channel says the same; this also ends one before its
+ * loop). */
 static void bind_to_parent(pid_t parent, int report)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
         fail(report, "PDEATHSIG");
     if (getppid() != parent)
         _exit(127);

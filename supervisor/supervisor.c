@@ -6,6 +6,7 @@
 #include "common/redis_url.h"
 #include "supervisor/answers.h"
 #include "supervisor/notify.h"
+#include "supervisor/orphans.h"
 #include "supervisor/watch.h"
 
 #include <signal.h>
@@ -304,6 +305,7 @@ static int boot(struct supervisor *s, struct conf *c, struct err *e)
              reload_workers(c));
     if (geteuid() == 0 && !s->user.drop)
         log_warn("workers run as root: set `user`");
+    (void)orphans_end(s->run_dir, s->user.uid);
     watch_signals(s);
     s->resolve = resolve_new(s->base, on_book_changed, s);
     if (!s->resolve)

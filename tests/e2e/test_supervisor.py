@@ -420,12 +420,27 @@ def test_a_stuck_worker_is_replaced(broker, redis_server):
 def test_the_supervisor_dies(workdir, redis_server):
     from conftest import Broker
     b = Broker(workdir / "a", workers=2, **with_bus(redis_server))
+    eventually(lambda: len(b.workers()) == 2, 10, "both run")
     workers = [w["pid"] for w in b.workers()]
     b.proc.kill()
     b.proc.wait()
     eventually(lambda: not any(map(is_alive, workers)), 20, "no orphan")
     b.start()  # over the pidfile and the socket of the dead one
     echo_works(b.port)
+    # one that cannot hear is ended by the next start; a stranger with a similar name is not
+    eventually(lambda: len(b.workers()) == 2, 10, "both run")
+    [stuck, other] = [w["pid"] for w in b.workers()]
+    with subprocess.Popen(["heliod-worker", "60"], executable="/bin/sleep") as stranger:
+        os.kill(stuck, signal.SIGSTOP)
+        b.proc.kill()
+        b.proc.wait()
+        eventually(lambda: not is_alive(other), 20, "the healthy one left by itself")
+        assert is_alive(stuck)
+        b.start()
+        echo_works(b.port)
+        assert not is_alive(stuck) and "have been killed: 1" in b.log()
+        assert stranger.poll() is None
+        stranger.kill()
     assert b.stop() == 0
 
 
