@@ -31,12 +31,13 @@
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* A broken invariant: prints where, aborts with a core; the supervisor replaces the process. */
+/* A broken invariant: prints where, aborts with a core; the supervisor replaces the
+ * process. */
 NORETURN void bug_at(const char *file, int line, const char *what);
-#define BUG_ON(cond)                                                                      \
-    do {                                                                                  \
-        if (UNLIKELY(cond))                                                               \
-            bug_at(__FILE__, __LINE__, #cond);                                            \
+#define BUG_ON(cond)                                                                     \
+    do {                                                                                 \
+        if (UNLIKELY(cond))                                                              \
+            bug_at(__FILE__, __LINE__, #cond);                                           \
     } while (0)
 
 #endif

@@ -1,5 +1,6 @@
-/* counters: one page per slot in a memfd sealed against shrinking: one writer (the worker), any reader, no round trip.
- * Owns the mapping it made. Never reset while the supervisor lives: a successor goes on counting; gauges are zeroed by it. */
+/* counters: one page per slot in a memfd sealed against shrinking: one writer (the
+ * worker), any reader, no round trip. Owns the mapping it made. Never reset while the
+ * supervisor lives: a successor goes on counting; gauges are zeroed by it. */
 #ifndef COMMON_COUNTERS_H
 #define COMMON_COUNTERS_H
 
@@ -27,7 +28,9 @@ uint64_t counters_read(const struct counters *c, const struct counter_row *row);
 
 /* One writer: a relaxed store is enough. */
 #define COUNT(c, name) COUNT_ADD(c, name, 1)
-#define COUNT_ADD(c, name, by) __atomic_store_n(&(c)->name, (c)->name + (uint64_t)(by), __ATOMIC_RELAXED)
-#define COUNT_SET(c, name, v) __atomic_store_n(&(c)->name, (uint64_t)(v), __ATOMIC_RELAXED)
+#define COUNT_ADD(c, name, by)                                                           \
+    __atomic_store_n(&(c)->name, (c)->name + (uint64_t)(by), __ATOMIC_RELAXED)
+#define COUNT_SET(c, name, v)                                                            \
+    __atomic_store_n(&(c)->name, (uint64_t)(v), __ATOMIC_RELAXED)
 
 #endif

@@ -45,10 +45,11 @@ static inline void list_take(struct list *to, struct list *from)
     list_init(from);
 }
 
-#define LIST_EACH(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)
+#define LIST_EACH(node, head)                                                            \
+    for (struct list *node = (head)->next; node != (head); node = node->next)
 /* The current node may be unlinked and freed in the body. */
-#define LIST_EACH_SAFE(node, head)                                                                  \
-    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);               \
+#define LIST_EACH_SAFE(node, head)                                                       \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);    \
          node = node##_next, node##_next = node->next)
 
 #endif

@@ -30,8 +30,9 @@ static inline bool str_is(struct str a, const char *c)
 bool str_eq_nocase(struct str a, struct str b); /* ASCII only */
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
-struct str str_trim(struct str s);                            /* SP and HTAB at both ends */
-/* Splits at the first sep: returns what is before it, *rest what is after (STR_NONE with p NULL: no sep). */
+struct str str_trim(struct str s); /* SP and HTAB at both ends */
+/* Splits at the first sep: returns what is before it, *rest what is after (STR_NONE with
+ * p NULL: no sep). */
 struct str str_split(struct str s, char sep, struct str *rest);
 /* Decimal digits only, 0 … max; returns false (and leaves *out) for anything else. */
 bool str_to_u64(struct str s, uint64_t max, uint64_t *out);

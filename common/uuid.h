@@ -12,7 +12,7 @@ struct uuid {
 
 void uuid_make(struct uuid *u);
 void uuid_text(const struct uuid *u, char out[UUID_TEXT + 1]); /* lower case */
-bool uuid_parse(struct str s, struct uuid *out);               /* exactly the lower-case text form */
+bool uuid_parse(struct str s, struct uuid *out); /* exactly the lower-case text form */
 void random_bytes(void *p, size_t n);
 
 #endif

@@ -1,5 +1,6 @@
-/* portholder: which process listens there: looks through /proc, so that an error can name whoever holds a port.
- * Owns nothing. Never certain: other users' descriptors and other network namespaces may be out of sight. */
+/* portholder: which process listens there: looks through /proc, so that an error can name
+ * whoever holds a port. Owns nothing. Never certain: other users' descriptors and other
+ * network namespaces may be out of sight. */
 #ifndef SUPERVISOR_PORTHOLDER_H
 #define SUPERVISOR_PORTHOLDER_H
 
@@ -15,7 +16,8 @@ struct portholder {
 /* Sockets to look past: the asker's own. NULL: none. */
 typedef bool (*portholder_skip_fn)(void *ctx, uint64_t inode);
 
-/* Somebody listening where a bind to `sa` would get in the way (the same address, or a wildcard on either side). */
+/* Somebody listening where a bind to `sa` would get in the way (the same address, or a
+ * wildcard on either side). */
 bool portholder_tcp(const struct sockaddr *sa, portholder_skip_fn skip, void *ctx,
                     struct portholder *out);
 bool portholder_unix(const char *path, struct portholder *out);

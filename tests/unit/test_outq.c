@@ -1,5 +1,6 @@
 // floors: net
-/* outq against a plain byte string: whatever is queued comes out in order, however the writes are cut. */
+/* outq against a plain byte string: whatever is queued comes out in order, however the
+ * writes are cut. */
 #include "worker/net/outq.h"
 
 #include "common/buf.h"

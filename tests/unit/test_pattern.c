@@ -54,7 +54,8 @@ static void all_cases(void **state)
         struct pattern_subject who = {str_of(cases[i].user), STR(OWN)};
         bool got = pattern_match(str_of(cases[i].pattern), str_of(cases[i].room), &who);
         if (got != cases[i].want)
-            fail_msg("%s against %s for %s", cases[i].pattern, cases[i].room, cases[i].user);
+            fail_msg("%s against %s for %s", cases[i].pattern, cases[i].room,
+                     cases[i].user);
     }
 }
 
@@ -70,6 +71,7 @@ static void long_patterns_end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all_cases), cmocka_unit_test(long_patterns_end)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_cases),
+                                       cmocka_unit_test(long_patterns_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 // floors: net
-/* wheel against a naive model: never early, at most a grain late, each setting fires once. */
+/* wheel against a naive model: never early, at most a grain late, each setting fires
+ * once. */
 #include "worker/net/wheel.h"
 
 #include <setjmp.h>
@@ -19,7 +20,7 @@ static void on_due(struct wheel_entry *e, int64_t now_ms)
 {
     struct timer *t = container_of(e, struct timer, entry);
     assert_true(t->want_ms != 0);
-    assert_true(now_ms >= t->want_ms);                        /* never early */
+    assert_true(now_ms >= t->want_ms); /* never early */
     t->want_ms = 0;
     t->fired++;
 }
@@ -43,7 +44,9 @@ static void random_settings(void **state)
     for (int round = 0; round < 4000; round++) {
         for (int k = 0; k < 5; k++) {
             struct timer *t = &timers[rand_r(&seed) % N];
-            int64_t far = rand_r(&seed) % 10 ? 3000 : 300000; /* some beyond one round of the wheel */
+            int64_t far = rand_r(&seed) % 10
+                              ? 3000
+                              : 300000; /* some beyond one round of the wheel */
             if (rand_r(&seed) % 8 == 0) {
                 set_n -= t->want_ms != 0;
                 set(&w, t, 0);
@@ -52,7 +55,9 @@ static void random_settings(void **state)
                 set(&w, t, now + 1 + rand_r(&seed) % far);
             }
         }
-        now += rand_r(&seed) % 50 == 0 ? 90000 : rand_r(&seed) % 200; /* now and then a stopped process */
+        now += rand_r(&seed) % 50 == 0
+                   ? 90000
+                   : rand_r(&seed) % 200; /* now and then a stopped process */
         int before = 0, after = 0;
         for (int i = 0; i < N; i++)
             before += timers[i].fired;
@@ -61,7 +66,8 @@ static void random_settings(void **state)
             after += timers[i].fired;
         fired += after - before;
         for (int i = 0; i < N; i++)
-            assert_true(timers[i].want_ms == 0 || timers[i].want_ms > now - WHEEL_GRAIN_MS);
+            assert_true(timers[i].want_ms == 0 ||
+                        timers[i].want_ms > now - WHEEL_GRAIN_MS);
     }
     int pending = 0;
     for (int i = 0; i < N; i++)

@@ -15,7 +15,8 @@ struct routes {
     size_t n;
 };
 const struct route *route_find(const struct routes *r, struct str path);
-/* The configured path nearest to a wrong one, for the refusal's hint; p NULL when none is near. */
+/* The configured path nearest to a wrong one, for the refusal's hint; p NULL when none is
+ * near. */
 struct str route_nearest(const struct routes *r, struct str path);
 
 #endif

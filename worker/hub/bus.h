@@ -1,5 +1,6 @@
 /* bus: the seam between the hub and Redis: channels in, payloads in and out, in order.
- * Owns nothing; implementations are bus_redis and the tests' bus_fake. Never queues for a dead link, never replays. */
+ * Owns nothing; implementations are bus_redis and the tests' bus_fake. Never queues for a
+ * dead link, never replays. */
 #ifndef WORKER_HUB_BUS_H
 #define WORKER_HUB_BUS_H
 
@@ -10,25 +11,32 @@ struct bus;
 
 /* Given at birth. Views die when the call returns. */
 struct bus_events {
-    void (*message)(void *ctx, struct str channel, struct str payload); /* channel without the prefix */
-    void (*confirmed)(void *ctx, uint64_t mark);                        /* all interest up to this mark stands */
-    void (*up)(void *ctx);      /* both links stand; nothing is subscribed: declare all interest again */
+    void (*message)(void *ctx, struct str channel,
+                    struct str payload);         /* channel without the prefix */
+    void (*confirmed)(void *ctx, uint64_t mark); /* all interest up to this mark stands */
+    void (*up)(void *ctx); /* both links stand; nothing is subscribed: declare all
+                              interest again */
     void (*down)(void *ctx, const char *why);
 };
 typedef void (*bus_ack_fn)(void *ctx, bool ok, const char *why);
 
 struct bus_ops {
-    void (*subscribe)(struct bus *b, struct str channel);    /* collected; sent by flush; ignored while down */
+    void (*subscribe)(
+        struct bus *b,
+        struct str channel); /* collected; sent by flush; ignored while down */
     void (*unsubscribe)(struct bus *b, struct str channel);
     /* 0, or -1 while down or when the queue is over its limit: nothing was sent. */
     int (*publish)(struct bus *b, struct str channel, struct str payload);
-    /* Calls fn exactly once: after Redis' reply, or with ok false (why "bus-uncertain": sent but unanswered). */
-    void (*publish_acked)(struct bus *b, struct str channel, struct str payload, bus_ack_fn fn, void *ctx);
-    uint64_t (*mark)(struct bus *b);                         /* after the last subscribe so far; counts channels */
-    uint64_t (*confirmed)(struct bus *b);                    /* the highest confirmed mark */
+    /* Calls fn exactly once: after Redis' reply, or with ok false (why "bus-uncertain":
+     * sent but unanswered). */
+    void (*publish_acked)(struct bus *b, struct str channel, struct str payload,
+                          bus_ack_fn fn, void *ctx);
+    uint64_t (*mark)(
+        struct bus *b); /* after the last subscribe so far; counts channels */
+    uint64_t (*confirmed)(struct bus *b); /* the highest confirmed mark */
     bool (*is_up)(struct bus *b);
     const char *(*why_down)(struct bus *b);
-    void (*flush)(struct bus *b);                            /* end of turn: one write per link */
+    void (*flush)(struct bus *b); /* end of turn: one write per link */
     void (*close)(struct bus *b);
 };
 struct bus {

@@ -10,7 +10,7 @@
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
-#define HEALTHY_MS 10000 /* up for so long: the next back-off starts anew */
+#define HEALTHY_MS 10000    /* up for so long: the next back-off starts anew */
 #define STARTING_FAILURES 4 /* of the first attempts: about a second and a half */
 
 static void arm(struct bus_redis *b, int64_t ms)
@@ -58,7 +58,8 @@ static bool may_tell(struct bus_redis *b)
 /* The managed Redis starts when we do: that it is not there at once is no news. */
 static bool is_starting(const struct bus_redis *b)
 {
-    return b->url.kind == REDIS_MANAGED && !b->was_ever_up && b->failures <= STARTING_FAILURES;
+    return b->url.kind == REDIS_MANAGED && !b->was_ever_up &&
+           b->failures <= STARTING_FAILURES;
 }
 
 /* One line a change of state, and one when the reason changes. */

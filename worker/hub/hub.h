@@ -1,6 +1,7 @@
-/* hub: who is in which room, who is which user, who may hear what; and what of it Redis must tell us.
- * Owns rooms, users, memberships and the interest in channels; borrows connections until hub_forget. One message becomes one
- * frame, shared by all who get it. Never delivers to a connection that hub_register has not seen. */
+/* hub: who is in which room, who is which user, who may hear what; and what of it Redis
+ * must tell us. Owns rooms, users, memberships and the interest in channels; borrows
+ * connections until hub_forget. One message becomes one frame, shared by all who get it.
+ * Never delivers to a connection that hub_register has not seen. */
 #ifndef WORKER_HUB_HUB_H
 #define WORKER_HUB_HUB_H
 
@@ -11,43 +12,50 @@
 
 enum hub_kind { HUB_CLIENT, HUB_USER, HUB_ROOM, HUB_BROADCAST };
 
-/* A message to be delivered. json: the {"event":…,"data":…} clients see. exclude: the raw JSON array of connection ids
- * (anything else excludes nobody); p NULL: none. */
+/* A message to be delivered. json: the {"event":…,"data":…} clients see. exclude: the raw
+ * JSON array of connection ids (anything else excludes nobody); p NULL: none. */
 struct hub_message {
     enum hub_kind kind;
-    struct str target;        /* client id, user, room; unused for broadcast */
+    struct str target; /* client id, user, room; unused for broadcast */
     struct str json;
     struct str exclude;
     const struct conn *except; /* one local connection left out, or NULL */
 };
 
 struct hub;
-/* An encrypted connection's own way: called instead of the shared frame for connections with CONN_ENCRYPTED. */
+/* An encrypted connection's own way: called instead of the shared frame for connections
+ * with CONN_ENCRYPTED. */
 typedef void (*hub_seal_fn)(struct conn *c, struct str json);
 
 struct hub *hub_new(struct net *net, hub_seal_fn seal);
-/* Connections may still stand (they are forgotten) or be gone (net_fini); the event base must still be there. */
+/* Connections may still stand (they are forgotten) or be gone (net_fini); the event base
+ * must still be there. */
 void hub_free(struct hub *h);
 /* The bus's events go to the hub: open the bus with these, then hub_set_bus. */
 extern const struct bus_events hub_bus_events;
 void hub_set_bus(struct hub *h, struct bus *b, int64_t linger_ms);
 const char *hub_server_id(const struct hub *h); /* a UUID, of this process life */
 
-/* The connection becomes reachable: by id, as the room of its id, by broadcast, and as `user` (empty: by no user). */
+/* The connection becomes reachable: by id, as the room of its id, by broadcast, and as
+ * `user` (empty: by no user). */
 void hub_register(struct hub *h, struct conn *c, struct str user);
 /* Everything of it vanishes. Safe for connections never registered. */
 void hub_forget(struct hub *h, struct conn *c);
 
-bool hub_join(struct hub *h, struct conn *c, struct str room);  /* false: was in it already */
-bool hub_leave(struct hub *h, struct conn *c, struct str room); /* false: was not; the own id counts as a room */
+bool hub_join(struct hub *h, struct conn *c,
+              struct str room); /* false: was in it already */
+bool hub_leave(struct hub *h, struct conn *c,
+               struct str room); /* false: was not; the own id counts as a room */
 bool hub_is_member(const struct hub *h, const struct conn *c, struct str room);
 size_t hub_room_count(const struct conn *c); /* without own id and user */
 /* fn for each room of the connection (not own id). */
-void hub_each_room(const struct conn *c, void (*fn)(void *ctx, struct str room), void *ctx);
+void hub_each_room(const struct conn *c, void (*fn)(void *ctx, struct str room),
+                   void *ctx);
 struct conn *hub_find_client(const struct hub *h, struct str id);
 
-/* A confirmation to wait for: everything subscribed so far (or at once while the bus is down). fn is called exactly once, from
- * the loop or before hub_await returns; hub_await_cancel before the embedding struct dies. */
+/* A confirmation to wait for: everything subscribed so far (or at once while the bus is
+ * down). fn is called exactly once, from the loop or before hub_await returns;
+ * hub_await_cancel before the embedding struct dies. */
 struct hub_wait {
     struct list link;
     uint64_t mark;
@@ -58,8 +66,9 @@ void hub_await_cancel(struct hub_wait *w);
 
 /* To this worker's connections only. Returns how many got it. */
 size_t hub_deliver(struct hub *h, const struct hub_message *m);
-/* Local first, then one PUBLISH of the envelope with our serverId (PROTOCOL A8, A11). event_json and data_json are raw JSON (data p NULL:
- * absent). false: the bus is down, only local members got it. */
+/* Local first, then one PUBLISH of the envelope with our serverId (PROTOCOL A8, A11).
+ * event_json and data_json are raw JSON (data p NULL: absent). false: the bus is down,
+ * only local members got it. */
 struct hub_event {
     enum hub_kind kind;
     struct str target, event_json, data_json, exclude_json;
@@ -67,14 +76,17 @@ struct hub_event {
 };
 bool hub_publish(struct hub *h, const struct hub_event *ev);
 /* Bus only, serverId `heliod` (API, helioctl): delivered when it comes back. */
-void hub_publish_acked(struct hub *h, const struct hub_event *ev, bus_ack_fn fn, void *ctx);
+void hub_publish_acked(struct hub *h, const struct hub_event *ev, bus_ack_fn fn,
+                       void *ctx);
 /* Any payload to any channel behind the prefix (ws:inbound). */
 bool hub_publish_raw(struct hub *h, struct str channel, struct str payload);
 
 /* For questions of helioctl: room or user name, members. */
-void hub_each(const struct hub *h, enum hub_kind kind, void (*fn)(void *ctx, struct str name, size_t members), void *ctx);
+void hub_each(const struct hub *h, enum hub_kind kind,
+              void (*fn)(void *ctx, struct str name, size_t members), void *ctx);
 /* Each local connection of a user / in a room. fn may close connections. */
-void hub_each_member(const struct hub *h, enum hub_kind kind, struct str name, void (*fn)(void *ctx, struct conn *c), void *ctx);
+void hub_each_member(const struct hub *h, enum hub_kind kind, struct str name,
+                     void (*fn)(void *ctx, struct conn *c), void *ctx);
 struct str hub_user_of(const struct conn *c); /* p NULL: none */
 size_t hub_memory(const struct hub *h);       /* bytes held */
 

@@ -1,5 +1,6 @@
-/* utf8: incremental validation (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
- * Owns nothing; the state is one byte of the caller's. Fails at the first byte that cannot be right. */
+/* utf8: incremental validation (RFC 3629: no overlong forms, no surrogates, nothing above
+ * U+10FFFF). Owns nothing; the state is one byte of the caller's. Fails at the first byte
+ * that cannot be right. */
 #ifndef WORKER_WS_UTF8_H
 #define WORKER_WS_UTF8_H
 
@@ -8,15 +9,16 @@
 #define UTF8_START 0
 #define UTF8_BAD 0xFF
 
-/* Returns the new state: UTF8_START at a character's end, UTF8_BAD for good, anything else inside a character. ASCII is fast. */
+/* Returns the new state: UTF8_START at a character's end, UTF8_BAD for good, anything
+ * else inside a character. ASCII is fast. */
 uint8_t utf8_feed(uint8_t state, const void *p, size_t n);
 static inline bool utf8_ok(const void *p, size_t n)
 {
     return utf8_feed(UTF8_START, p, n) == UTF8_START;
 }
 
-/* One way to count the ASCII bytes a text begins with; all do the same. utf8_ways: those this machine can go, best first;
- * the first is in use. For tests. */
+/* One way to count the ASCII bytes a text begins with; all do the same. utf8_ways: those
+ * this machine can go, best first; the first is in use. For tests. */
 struct utf8_way {
     const char *name;
     size_t (*ascii)(const uint8_t *p, size_t n);
