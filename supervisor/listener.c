@@ -413,6 +413,17 @@ static int want(struct listeners *l, const struct target *t,
     return 0;
 }
 
+/* Where it stands in the file, if it came from one. */
+static int add_place(const struct conf *c, size_t i, struct err *e)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "listeners[%zu].address", i);
+    int line = conf_line(c, path);
+    if (c->file && line > 0)
+        return err_add(e, "%s:%d: listeners[%zu]", c->file, line, i);
+    return err_add(e, "listeners[%zu]", i);
+}
+
 int listeners_prepare(struct listeners *l, const struct conf *c, unsigned slots,
                       struct err *e)
 {
@@ -429,7 +440,7 @@ int listeners_prepare(struct listeners *l, const struct conf *c, unsigned slots,
             r = want(l, &t[k], lc, e);
         if (r < 0) {
             listeners_abandon(l);
-            return err_add(e, "listeners[%zu]", i);
+            return add_place(c, i, e);
         }
     }
     return 0;

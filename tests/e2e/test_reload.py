@@ -105,7 +105,7 @@ def test_a_listener_that_cannot_be(broker):
                                 (f"unix:{path}", "the file exists and is not a socket"),
                                 ("unix:/nowhere/s", "unix:/nowhere/s: cannot bind: No such file")]:
             b.write(listeners=[{"address": f"127.0.0.1:{b.port}"}, good, {"address": address}])
-            refused(b, r"listeners\[2\]: .*" + reason)
+            refused(b, r"heliod\.yaml:\d+: listeners\[2\]: .*" + reason)
             with pytest.raises(ConnectionRefusedError):  # nothing is left of what could have been opened
                 socket.create_connection(("127.0.0.1", int(good["address"].split(":")[1])))
     assert path.read_text() == "no socket"
