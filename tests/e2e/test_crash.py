@@ -164,18 +164,6 @@ async def test_the_supervisor_dies_and_its_house_with_it(broker):
     assert not any((b.dir / "run").iterdir())
 
 
-def test_workers_that_outlive_the_supervisor(broker):
-    """A worker that sleeps while its supervisor is killed holds the port still; the kernel ends it at once, and Redis, too."""
-    b = broker(workers=2)
-    house = [*children(b.proc.pid)]
-    os.kill(pid_of(b, 1), signal.SIGSTOP)
-    b.proc.kill()
-    b.proc.wait()
-    eventually(lambda: not any(map(is_alive, house)), 20, "nobody is left")
-    b.start()
-    echo_works(b.port)
-
-
 def test_an_orphaned_redis_is_ended(broker):
     """Redis as it would stay if it had escaped the kernel's signal: started by hand on the same socket, pidfile and all."""
     b = broker()

@@ -58,7 +58,7 @@ void session_log_end(const struct conn *c, struct str user, unsigned code,
 {
     static struct log_limit limit;
     unsigned swallowed = 0;
-    if (!log_permit(&limit, 200, 1000, &swallowed))
+    if (!log_permit(&limit, 1000, 1000, &swallowed))
         return;
     if (swallowed)
         log_info("%u lines about disconnected clients left out", swallowed);
@@ -226,7 +226,8 @@ static void whole_message(struct conn *c, const struct wire_header *h, char *p)
         on_control(c, h->opcode, (struct str){p, h->length});
         return;
     }
-    uint8_t utf8 = h->opcode == WIRE_TEXT ? utf8_feed(UTF8_START, p, h->length) : UTF8_START;
+    uint8_t utf8 =
+        h->opcode == WIRE_TEXT ? utf8_feed(UTF8_START, p, h->length) : UTF8_START;
     if (utf8 != UTF8_START)
         fail(c, 1007, utf8 == UTF8_BAD ? NOT_UTF8 : ENDS_INSIDE);
     else
