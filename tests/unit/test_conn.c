@@ -608,6 +608,7 @@ static void a_drain_that_advances_goes_on(void **state)
     say("AAAD");
     turns(2);
     f.c->st.closing_ms -= f.net.close_timeout_ms - 300; /* long ago */
+    conn_due(f.c, f.c->st.closing_ms + f.net.close_timeout_ms);
     f.budget = 10;
     turns(1);
     later(1000);
