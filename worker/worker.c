@@ -286,11 +286,12 @@ static void report_bus(struct worker *w)
     if (!w->bus)
         return;
     bool up = w->bus->ops->is_up(w->bus);
-    if (up == w->bus_was_up)
+    const char *why = up ? "" : w->bus->ops->why_down(w->bus);
+    if (up == w->bus_was_up && strncmp(why, w->bus_why, sizeof(w->bus_why) - 1) == 0)
         return;
     w->bus_was_up = up;
-    CHAN_SEND(&w->chan, BUS_STATE, struct msg_flag,
-              str_of(up ? "" : w->bus->ops->why_down(w->bus)), -1, .on = up);
+    snprintf(w->bus_why, sizeof(w->bus_why), "%s", why);
+    CHAN_SEND(&w->chan, BUS_STATE, struct msg_flag, str_of(why), -1, .on = up);
 }
 
 static void on_second(void *ctx, int64_t now_ms)
