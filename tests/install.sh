@@ -66,7 +66,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/heliod-install.XXXXXX") || exit 1
 chmod 755 "$tmp" # the workers' user has to get to run_dir
 
 configure_and_build() { # cmake arguments…
-    cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSANITIZE= "$@" >"$tmp/build.log" 2>&1 &&
+    cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSANITIZE= -DWERROR=ON "$@" >"$tmp/build.log" 2>&1 &&
         ninja -C "$build" heliod heliod-worker helioctl >>"$tmp/build.log" 2>&1 ||
         die "build ($*)" "$(tail -n 40 "$tmp/build.log")"
 }

@@ -1,6 +1,5 @@
 """Small words around Debian's python3-websockets, so that tests read as the protocol does."""
 import asyncio
-import contextlib
 import json
 
 import websockets
@@ -53,12 +52,6 @@ class Client:
         await self.raw("flush?")
         message = await self.get()
         assert message == {"event": "error", "data": {"message": "Invalid message format"}}, message
-
-    async def nothing(self, seconds=0.3):
-        """Nothing arrives: proved by the answer to a question asked after the wait for silence."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            raise AssertionError(f"unexpected: {await self.get(seconds)}")
-        return True
 
     async def closed(self, seconds=WAIT):
         """(code, reason) of the end; messages on the way are an error."""

@@ -135,7 +135,7 @@ async def test_client_gone_while_authenticating(broker, backend):
     c.ws.transport.abort()
     await asyncio.sleep(0)
     eventually(lambda: not b.rows("show", "connections"), 10)
-    await asyncio.sleep(0.8)
+    eventually(lambda: b.counter("hooks_waiting") == 0, 10, "the call has ended")
     assert not h.seen("connected") and not h.seen("disconnected") and not b.rows("show", "users")
 
 
