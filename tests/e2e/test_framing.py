@@ -664,7 +664,7 @@ def test_limit_of_16_mib_by_header(ws):
 
 # ---- clients that do not read ----
 
-def push(r, data, limit, pause=0.5):
+def push(r, data, limit, pause=0.2):
     """Sends `data` over and over until `limit` bytes are gone or nothing more is taken; returns how many were."""
     sent = 0
     view = memoryview(data)

@@ -23,10 +23,12 @@ void outq_fini(struct outq *q)
     outq_init(q);
 }
 
-/* Room behind the last frame: first by moving to the front, then by growing. */
+/* Room behind the last frame: by moving to the front when that gains half of the vector
+ * (a queue that is long and stays so must not be moved for every frame), else by growing.
+ */
 static void make_room(struct outq *q)
 {
-    if (q->head > 0) {
+    if (q->head > 0 && q->head >= q->cap / 2) {
         memmove(frames(q), frames(q) + q->head, q->n * sizeof(struct frame *));
         q->head = 0;
         return;
