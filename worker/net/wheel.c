@@ -3,6 +3,8 @@
 #include "common/clock.h"
 
 #define SECOND_MS 1000
+#define LATE_MS 2000 /* a tick so late tells that the process stood still */
+#define GRACE_MS 500
 
 static int64_t grain_of(int64_t ms)
 {
@@ -26,14 +28,26 @@ static int64_t next_busy(const struct wheel *w, int64_t limit)
     return limit;
 }
 
+static void arm_at(struct wheel *w, int64_t due_ms, int64_t now_ms)
+{
+    int64_t in = MAX(due_ms - now_ms, 0);
+    struct timeval tv = {in / 1000, in % 1000 * 1000};
+    w->armed_ms = due_ms;
+    evtimer_add(&w->timer, &tv);
+}
+
 static void arm(struct wheel *w, int64_t now_ms)
 {
     int64_t second = w->last_second_ms + SECOND_MS;
-    int64_t due = MIN(next_busy(w, grain_of(second)) * WHEEL_GRAIN_MS, second);
-    int64_t in = MAX(due - now_ms, 0);
-    struct timeval tv = {in / 1000, in % 1000 * 1000};
-    w->armed_ms = due;
-    evtimer_add(&w->timer, &tv);
+    arm_at(w, MIN(next_busy(w, grain_of(second)) * WHEEL_GRAIN_MS, second), now_ms);
+}
+
+/* A process that was stopped for a while judges nobody's time before it has read what
+ * came meanwhile. */
+static bool stood_still(struct wheel *w, int64_t now_ms)
+{
+    w->in_grace = !w->in_grace && now_ms - w->armed_ms >= LATE_MS;
+    return w->in_grace;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -42,6 +56,10 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct wheel *w = arg;
     int64_t now = clock_now_ms();
+    if (stood_still(w, now)) {
+        arm_at(w, now + GRACE_MS, now);
+        return;
+    }
     wheel_advance(w, now);
     arm(w, now);
 }
@@ -88,7 +106,8 @@ void wheel_set(struct wheel *w, struct wheel_entry *e, int64_t due_ms)
     grain = MIN(grain, w->tick + WHEEL_SLOTS - 1); /* farther: looked at and put back */
     list_append(&w->slots[grain % WHEEL_SLOTS], &e->link);
     mark(w, grain);
-    if (event_initialized(&w->timer) && grain * WHEEL_GRAIN_MS < w->armed_ms)
+    if (event_initialized(&w->timer) && !w->in_grace &&
+        grain * WHEEL_GRAIN_MS < w->armed_ms)
         arm(w, clock_now_ms());
 }
 

@@ -26,6 +26,7 @@ struct wheel {
     void (*on_second)(void *ctx, int64_t now_ms); /* about once a second: chores */
     void *ctx;
     int64_t last_second_ms, armed_ms;
+    bool in_grace; /* behind a stand-still of the process */
 };
 
 int wheel_init(struct wheel *w, struct event_base *base,
