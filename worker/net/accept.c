@@ -10,6 +10,8 @@
 #define ROOM "accept"
 #define BATCH 64
 #define PAUSE_MS 100
+#define QUEUE_MAX                                                                        \
+    65536 /* no accept queue is longer: what comes on and on is not waited for */
 
 static const struct timeval pause_tv = {0, PAUSE_MS * 1000};
 
@@ -66,19 +68,19 @@ static int take_one(struct listener *l)
     switch (errno) {
     case EAGAIN:
         return 0;
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        return -1;
-    case EBADF:
-    case EINVAL:
-    case ENOTSOCK:
-    case EOPNOTSUPP:
-        log_error_errno("accept");
-        return 0;
-    default: /* the client's own trouble (ECONNABORTED, EPROTO, …): on to the next */
+    case EINTR: /* from here on: that client's own trouble (accept(2)) */
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
         return 1;
+    default: /* out of descriptors or memory, or the listener is unfit */
+        return -1;
     }
 }
 
@@ -111,7 +113,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 static void drain(struct listener *l, bool is_patient)
 {
     const char *why;
-    if (take_some(l, UINT_MAX, &why) < 0 && is_patient) {
+    if (take_some(l, QUEUE_MAX, &why) < 0 && is_patient) {
         pause_accepting(l, why);
         return;
     }
