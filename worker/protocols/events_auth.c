@@ -70,7 +70,7 @@ static void on_confirmed(struct hub_wait *w)
     struct conn *c = p->c;
     struct events_client *k = events_of(c);
     p->waits = false;
-    if (!session_is_open(c))
+    if (events_is_over(c))
         return;
     say_connected(c, p);
     k->state = EVENTS_AUTHENTICATED;
@@ -80,11 +80,9 @@ static void on_confirmed(struct hub_wait *w)
     free(k->origin);
     k->origin = NULL;
     COUNT(c->net->counters, auth_accepted);
-    events_pending_end(c);
+    events_pending_done(c);
     conn_due(c, net_now(c->net));
     events_tell_connected(c);
-    if (conn_is_paused(c))
-        conn_resume(c);
 }
 
 static void join_defaults(struct conn *c)
@@ -150,6 +148,8 @@ static void on_handshake(void *ctx, int status, struct str body, const char *why
     struct seal *seal = NULL;
     bool no;
     p->call = NULL;
+    if (events_is_over(c))
+        return;
     struct json_object *answer = read_answer(status, body, &no);
     struct str server_key = json_get_str(answer, "serverPublicKey");
     struct str salt = json_get_str(answer, "salt"),
@@ -224,10 +224,11 @@ static void take_user(struct events_pending *p, struct json_object *answer)
     struct json_object *user = json_get(answer, "userId");
     if (!user)
         return;
+    bool is_text = json_object_is_type(user, json_type_string);
     buf_clear(&p->user);
     p->has_user = true;
-    buf_str(&p->user,
-            str_of(json_object_get_string(user))); /* a number becomes its digits */
+    buf_str(&p->user, is_text ? json_get_str(answer, "userId")
+                              : str_of(json_object_get_string(user))); /* 5 becomes "5" */
 }
 
 static void take_answer(struct events_pending *p, struct json_object *answer)
@@ -251,6 +252,8 @@ static void on_answer(void *ctx, int status, struct str body, const char *why)
     struct conn *c = p->c;
     bool no;
     p->call = NULL;
+    if (events_is_over(c))
+        return;
     struct json_object *answer = read_answer(status, body, &no);
     if (answer && json_object_is_type(answer, json_type_object)) {
         take_answer(p, answer);

@@ -82,7 +82,7 @@ void events_pending_end(struct conn *c)
         webhook_cancel(p->call);
     if (p->waits)
         hub_await_cancel(&p->wait);
-    buf_free(&p->text);
+    mem_wipe_free(p->text.p, p->text.n); /* may hold a token */
     buf_free(&p->user);
     buf_free(&p->rooms);
     buf_free(&p->server_key);
@@ -92,6 +92,21 @@ void events_pending_end(struct conn *c)
     free(p->metadata);
     settings_unref(p->set);
     free(p);
+}
+
+void events_pending_done(struct conn *c)
+{
+    events_pending_end(c);
+    if (conn_is_paused(c))
+        conn_resume(c);
+}
+
+bool events_is_over(struct conn *c)
+{
+    if (session_is_open(c))
+        return false;
+    events_pending_end(c);
+    return true;
 }
 
 /* ---- who ---- */

@@ -56,7 +56,11 @@ void events_ack(struct conn *c, struct str id_json, bool ok, struct str rooms,
                 const char *message);
 
 struct events_pending *events_pending_new(struct conn *c);
-void events_pending_end(struct conn *c); /* cancels what is under way */
+void events_pending_end(struct conn *c);  /* cancels what is under way */
+void events_pending_done(struct conn *c); /* the same; what was sent behind it is read */
+/* Was the connection closed while somebody was asked? Then the operation is ended: the
+ * answer, whatever it is, changes nothing any more. */
+bool events_is_over(struct conn *c);
 
 /* The user id for hook bodies and patterns: p NULL when there is none. */
 struct str events_user(const struct conn *c);
@@ -77,6 +81,12 @@ void events_publish(struct conn *c, const struct events_message *m);
 void events_join_array(struct conn *c, struct str array); /* without asking anybody */
 
 /* events_hooks: PROTOCOL A10 */
+/* What a connection's calls are put in order by: not its address, which may be another's
+ * before the last of them has ended. */
+static inline const void *events_order(const struct conn *c)
+{
+    return (const void *)(uintptr_t)c->st.id;
+}
 /* The head of every body: {"hook":…,"clientId":…[,"userId":…]; the caller goes on with a
  * comma and closes it. */
 void events_hook_body(const struct conn *c, const char *hook, struct buf *out);

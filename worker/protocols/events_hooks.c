@@ -37,8 +37,8 @@ bool events_hook_ask(struct events_pending *p, struct str url, struct str body,
                      webhook_fn fn)
 {
     struct conn *c = p->c;
-    p->call =
-        webhook_post(services_of(c)->webhooks, &p->set->c->hooks, url, body, c, fn, p);
+    p->call = webhook_post(services_of(c)->webhooks, &p->set->c->hooks, url, body,
+                           events_order(c), fn, p);
     if (p->call)
         return true;
     events_pending_end(c);
@@ -87,6 +87,14 @@ static const char *read_send(struct str object, struct hub_event *ev, struct buf
     return NULL;
 }
 
+static void note_bad_send(unsigned index, const char *why)
+{
+    static struct log_limit limit;
+    unsigned unlogged;
+    if (log_permit(&limit, 10, 10000, &unlogged))
+        log_warn("message hook: send[%u]: %s unlogged=%u", index, why, unlogged);
+}
+
 static void carry_out(struct hub *hub, struct str send)
 {
     struct scan_value v;
@@ -99,7 +107,7 @@ static void carry_out(struct hub *hub, struct str send)
         const char *why =
             v.type == SCAN_OBJECT ? read_send(v.raw, &ev, &scratch) : "not an object";
         if (why)
-            log_warn("message hook: send[%u]: %s", n - 1, why);
+            note_bad_send(n - 1, why);
         else
             hub_publish(hub, &ev);
     }
@@ -134,11 +142,9 @@ static void on_message_answer(void *ctx, int status, struct str body, const char
         carry_out(services_of(c)->hub, wanted[0].value.raw);
     else if (!ok)
         log_debug("message hook %s status=%d: %s", conn_esc(c), status, why ? why : "");
-    if (events_of(c)->pending != p)
+    if (!events_of(c) || events_of(c)->pending != p)
         return; /* what it sent has ended this very connection */
-    events_pending_end(c);
-    if (conn_is_paused(c))
-        conn_resume(c);
+    events_pending_done(c);
 }
 
 static void put_member(struct buf *out, const char *name, const struct scan_value *v)
@@ -176,22 +182,6 @@ void events_custom(struct conn *c, const struct events_message *m)
 
 /* ---- news nobody waits for ---- */
 
-static void on_told(void *ctx, int status, struct str body, const char *why)
-{
-    (void)status;
-    (void)body;
-    (void)why;
-    settings_unref(ctx);
-}
-
-static void post(struct services *s, struct settings *set, struct str url,
-                 struct str body, const void *order)
-{
-    if (url.n && !webhook_post(s->webhooks, &set->c->hooks, url, body, order, on_told,
-                               settings_ref(set)))
-        settings_unref(set);
-}
-
 static void tell(struct conn *c, struct str url, struct buf *body)
 {
     buf_str(body, STR(",\"serverId\":"));
@@ -199,7 +189,9 @@ static void tell(struct conn *c, struct str url, struct buf *body)
     buf_char(body, '}');
     if (events_conf(c)->inbound == INBOUND_REDIS)
         hub_publish_raw(services_of(c)->hub, STR("ws:inbound"), buf_view(body));
-    post(services_of(c), endpoint_of(c)->set, url, buf_view(body), c);
+    if (url.n)
+        webhook_post(services_of(c)->webhooks, &events_conf(c)->hooks, url,
+                     buf_view(body), events_order(c), NULL, NULL);
 }
 
 static bool is_wanted(const struct conn *c, struct str url)
@@ -249,6 +241,6 @@ void events_lost(struct services *s, const struct endpoint *e, struct str server
     buf_str(&body, STR("{\"hook\":\"lost\",\"serverId\":"));
     buf_json(&body, server_id);
     buf_char(&body, '}');
-    post(s, e->set, url, buf_view(&body), e);
+    webhook_post(s->webhooks, &e->set->c->hooks, url, buf_view(&body), e, NULL, NULL);
     buf_free(&body);
 }

@@ -110,9 +110,7 @@ static void joined(struct hub_wait *w)
     if (p->ack_id.n)
         events_ack(c, buf_view(&p->ack_id), true, buf_view(&rooms), NULL);
     buf_free(&rooms);
-    events_pending_end(c);
-    if (conn_is_paused(c))
-        conn_resume(c);
+    events_pending_done(c);
 }
 
 /* Later messages of this client wait until Redis has confirmed the rooms. */
@@ -150,6 +148,8 @@ static void on_permitted(void *ctx, int status, struct str body, const char *why
     struct events_pending *p = ctx;
     struct conn *c = p->c;
     p->call = NULL;
+    if (events_is_over(c))
+        return;
     bool good = status == 200 && scan_text(body, NULL, 0) == SCAN_ARRAY;
     if (good) {
         struct joining j = {.c = c, .joined = p->joined, .only = buf_view(&p->text)};
