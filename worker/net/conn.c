@@ -99,6 +99,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     }
     if ((what & EV_READ) && c->st.phase != CONN_DEAD)
         read_some(c);
+    net_look_at_the_clock(c->net);
 }
 
 int conn_fd(const struct conn *c)
@@ -299,6 +300,13 @@ void conn_hold(struct conn *c, const char *p, size_t n)
         return;
     buf_put(conn_partial(c), p, n);
     c->st.flags |= CONN_HELD;
+}
+
+void conn_yield(struct conn *c, const char *p, size_t n)
+{
+    conn_hold(c, p, n);
+    conn_resume(c);
+    watch(c);
 }
 
 static void feed_held(struct conn *c)

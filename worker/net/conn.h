@@ -33,11 +33,7 @@ enum conn_flags {
     CONN_PING_SENT = 8,
     CONN_FIN_SENT = 16,
     CONN_ENCRYPTED = 32, /* deliveries are sealed one by one (hub asks) */
-    CONN_REPORTED = 64,  /* ops->closed has been called */
-    CONN_CLOSE_GOT =
-        128,             /* the peer's Close frame arrived: st.peer_code tells its code */
     CONN_HELD = 256,     /* partial holds unread bytes to be fed again on resume */
-    CONN_SHUTDOWN = 512, /* told 1001 */
     CONN_CHOKED = 1024,  /* reads nothing until its own output has gone out: conn_choke */
     CONN_EOF = 2048,     /* the peer's FIN came while output was unsent, which still goes
                             out; ops->gone was told */
@@ -62,9 +58,7 @@ struct conn_state {
     uint8_t frame_fin;
     uint8_t message_opcode; /* of the fragmented message under way; 0 none */
     uint8_t utf8;           /* decoder state */
-    uint16_t
-        close_code; /* what we closed with, or the reason it ended (1006 …); 0 not yet */
-    uint16_t peer_code; /* the peer's Close; 1005 when empty */
+    uint16_t close_code;    /* of our Close frame; 0: none was sent */
     uint32_t flags;
     uint32_t skip;      /* hub: number of the delivery this connection is excluded from */
     int64_t opened_ms;  /* accept; from the upgrade on: the upgrade */
@@ -99,7 +93,7 @@ struct conn {
     const struct conn_ops *ops;
     const struct transport_ops *transport;
     struct net *net;
-    struct session_env *env; /* NULL before the upgrade */
+    struct session_env *env; /* from the upgrade until its end was reported */
     void *proto;             /* the protocol's own struct */
     struct buf *partial;     /* borrowed from net; NULL when idle */
     struct conn_subs subs;
@@ -140,6 +134,8 @@ static inline bool conn_is_reading(const struct conn *c)
     return !(c->st.flags & (CONN_PAUSED | CONN_CHOKED));
 }
 void conn_hold(struct conn *c, const char *p, size_t n);
+/* The same for whoever has had its share of this turn: fed again in the next one. */
+void conn_yield(struct conn *c, const char *p, size_t n);
 /* Borrows the partial buffer if there is none. */
 struct buf *conn_partial(struct conn *c);
 void conn_partial_done(struct conn *c); /* gives it back */
@@ -157,10 +153,12 @@ void conn_drain(struct conn *c);
  * Safe anywhere, any number of times. */
 void conn_close(struct conn *c, const char *cause);
 
-/* What net does with it at the end of a turn: feed what it held, write what it owes, free
- * it. */
-void conn_feed(struct conn *c);
+/* Writes what it owes as far as the socket takes it; may be called before the turn ends.
+ */
 void conn_write(struct conn *c);
+
+/* What else net does with it at the end of a turn: feed what it held, free it. */
+void conn_feed(struct conn *c);
 void conn_bury(struct conn *c);
 void conn_on_due(struct wheel_entry *e, int64_t now_ms); /* the wheel's */
 

@@ -14,6 +14,12 @@ int64_t net_now(struct net *n)
     return n->turn_ms;
 }
 
+void net_look_at_the_clock(struct net *n)
+{
+    if (clock_now_ms() - net_now(n) > NET_SLICE_MS)
+        event_base_loopbreak(n->base);
+}
+
 void net_end_turn(struct net *n)
 {
     n->turn_ms = 0;
@@ -85,11 +91,13 @@ void net_resume(struct net *n)
     struct turn *t = &n->turn;
     if (t->resumed_n == 0)
         return;
+    int64_t until = clock_now_ms() + NET_SLICE_MS;
     size_t todo = t->resumed_n; /* those resumed meanwhile wait for the next turn */
-    for (size_t i = 0; i < todo; i++)
-        conn_feed(t->resumed[i]);
-    t->resumed_n -= todo;
-    memmove(t->resumed, t->resumed + todo, t->resumed_n * sizeof(*t->resumed));
+    size_t done = 0;
+    while (done < todo && (done == 0 || clock_now_ms() < until))
+        conn_feed(t->resumed[done++]);
+    t->resumed_n -= done;
+    memmove(t->resumed, t->resumed + done, t->resumed_n * sizeof(*t->resumed));
 }
 
 void net_flush(struct net *n)

@@ -10,6 +10,8 @@
 #include "worker/net/wheel.h"
 
 #define INBOX_SIZE (256 * 1024)
+#define NET_SLICE_MS 50 /* of work in one go; then others, and what is owed, come first  \
+                         */
 
 struct conn;
 struct http_site;
@@ -47,6 +49,9 @@ int64_t net_now(struct net *n);
 int net_init(struct net *n, struct event_base *base, struct counters *counters,
              struct err *e) NODISCARD;
 void net_fini(struct net *n);
+
+/* Ends a turn that has lasted long enough; what is ready now waits for the next one. */
+void net_look_at_the_clock(struct net *n);
 
 /* The end of the turn. */
 void net_resume(struct net *n); /* feeds held bytes of resumed connections */

@@ -1,5 +1,6 @@
 #include "worker/ws/session.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "worker/ws/utf8.h"
 
@@ -44,12 +45,12 @@ static void count_end(struct conn *c, unsigned code)
 /* Tells the endpoint, once. */
 static void report(struct conn *c, unsigned code, const char *cause)
 {
-    if (c->st.flags & CONN_REPORTED)
+    if (!c->env)
         return;
-    c->st.flags |= CONN_REPORTED;
     count_end(c, code);
     c->env->ops->closed(c, code, cause);
     c->env->connections--;
+    c->env = NULL; /* the endpoint may go; this connection may have to wait for a FIN */
     COUNT_SET(c->net->counters, websockets, c->net->counters->websockets - 1);
 }
 
@@ -119,8 +120,7 @@ void session_drop(struct conn *c, const char *cause)
 
 static void on_gone(struct conn *c, const char *cause)
 {
-    report(c, c->st.phase == CONN_CLOSING || c->st.close_code ? c->st.close_code : 1006,
-           cause);
+    report(c, c->st.close_code ? c->st.close_code : 1006, cause);
 }
 
 /* The peer's Close: §5.5.1, §7.1.5. */
@@ -144,8 +144,6 @@ static void on_close(struct conn *c, struct str payload)
             return;
         }
     }
-    c->st.flags |= CONN_CLOSE_GOT;
-    c->st.peer_code = (uint16_t)code;
     if (c->st.phase == CONN_OPEN) {
         conn_reply(c, WIRE_CLOSE,
                    payload); /* code and reason echoed, an empty one by an empty one */
@@ -328,13 +326,23 @@ static size_t take_header(struct conn *c, const char *p, size_t n, struct wire_h
     return added;
 }
 
+/* Inside a message or frame the buffer is taken: what is here, one read at most, is gone
+ * through. */
+static bool can_hold(const struct conn *c)
+{
+    return !c->st.message_opcode && c->st.frame_opcode == NO_FRAME;
+}
+
 static void on_bytes(struct conn *c, char *p, size_t n)
 {
+    int64_t until = clock_now_ms() + NET_SLICE_MS;
     while (n > 0 && c->st.phase < CONN_DRAINING) {
-        /* Inside a fragmented message the buffer is taken: what is here, one read at
-         * most, is gone through. */
-        if (!conn_is_reading(c) && !c->st.message_opcode) {
+        if (can_hold(c) && !conn_is_reading(c)) {
             conn_hold(c, p, n);
+            return;
+        }
+        if (can_hold(c) && clock_now_ms() > until) {
+            conn_yield(c, p, n);
             return;
         }
         if (c->st.frame_opcode == NO_FRAME) {
@@ -444,12 +452,20 @@ void session_reply_binary(struct conn *c, struct str payload)
     reply(c, WIRE_BINARY, payload);
 }
 
+static bool fits(const struct conn *c, size_t more)
+{
+    return outq_is_empty(&c->out) || c->out.bytes + more <= c->env->backpressure;
+}
+
 /* PROTOCOL A12, outbound limit: checked before a push. */
 static bool has_room(struct conn *c, size_t more)
 {
     if (c->st.phase != CONN_OPEN || (c->st.flags & CONN_MUTED))
         return false;
-    if (outq_is_empty(&c->out) || c->out.bytes + more <= c->env->backpressure)
+    if (fits(c, more))
+        return true;
+    conn_write(c); /* what this turn has gathered the socket has not been offered yet */
+    if (c->st.phase == CONN_OPEN && fits(c, more))
         return true;
     session_close(c, 1008, "Slow consumer");
     return false;
