@@ -38,6 +38,7 @@ struct fixture {
     struct buf messages; /* "channel=payload\n" … or, when only_count, nothing */
     size_t messages_n;
     bool only_count;
+    int64_t work_ms; /* of each message */
     int acked, unacked;
     char ack_why[256];
     struct buf log;
@@ -59,7 +60,10 @@ static unsigned logged(const char *words)
 
 static void on_message(UNUSED void *ctx, struct str channel, struct str payload)
 {
+    int64_t end = clock_now_ms() + f.work_ms;
     f.messages_n++;
+    while (clock_now_ms() < end)
+        ;
     if (!f.only_count)
         buf_printf(&f.messages, STR_FMT "=" STR_FMT "\n", STR_ARG(channel),
                    STR_ARG(payload));
@@ -348,6 +352,25 @@ static void thousand_in_order(void **state)
     assert_true(heard(buf_cstr(&expected)));
     AWAIT(f.counters->bus_published == 1000);
     buf_free(&expected);
+}
+
+/* What one turn delivers goes out before the next begins. */
+static void much_work_takes_several_turns(void **state)
+{
+    size_t most = 0;
+    (void)state;
+    run_redis(NULL);
+    connect_bus();
+    subscribed("ws:room:a");
+    f.work_ms = 10;
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(publish("ws:room:a", "x"), 0);
+    while (f.messages_n < 40) {
+        size_t before = f.messages_n;
+        turn();
+        most = MAX(most, f.messages_n - before);
+    }
+    assert_true(most > 0 && most < 20);
 }
 
 static void thousands_of_channels(void **state)
@@ -884,6 +907,7 @@ int main(void)
         TEST(messages_come_and_go),
         TEST(prefix_is_put_before),
         TEST(thousand_in_order),
+        TEST(much_work_takes_several_turns),
         TEST(thousands_of_channels),
         TEST(large_messages),
         TEST(silence_is_probed),

@@ -9,6 +9,7 @@
 
 #define READ_CHUNK (64 * 1024)
 #define READS_PER_TURN 4
+#define SLICE_MS 50 /* of answering in one go: each may mean thousands of deliveries */
 #define READER_KEEP (256 * 1024) /* hiredis gives back a larger empty buffer */
 #define OUT_KEEP (256 * 1024)
 #define TEXT_KEEP (256 * 1024)
@@ -136,10 +137,21 @@ static bool is_reader_sane(const redisReader *r)
     return waiting <= LINK_LINE_MAX || memchr(r->buf + r->pos, '\n', LINK_LINE_MAX);
 }
 
-/* Answers everything that has come whole. false: the link is closed. */
+/* The loop's turn ends here, so that what was delivered goes out; then it goes on. */
+static void go_on_later(struct redis_link *l)
+{
+    l->is_behind = true;
+    event_active(&l->rd, EV_READ, 0);
+    event_base_loopbreak(l->base);
+}
+
+/* Answers everything that has come whole. false: the link is closed, or this has taken
+ * long enough. */
 static bool take_replies(struct redis_link *l)
 {
+    int64_t until = clock_now_ms() + SLICE_MS;
     void *object;
+    l->is_behind = false;
     for (;;) {
         if (redisReaderGetReply(l->reader, &object) != REDIS_OK) {
             lose(l, "what it sends is not the Redis protocol");
@@ -152,6 +164,10 @@ static bool take_replies(struct redis_link *l)
         if (l->fd < 0)
             return false;
         trim_texts(l);
+        if (clock_now_ms() >= until) {
+            go_on_later(l);
+            return false;
+        }
     }
     if (is_reader_sane(l->reader))
         return true;
@@ -169,6 +185,8 @@ static void on_readable(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
         lose(l, why);
         return;
     }
+    if (l->is_behind && !take_replies(l))
+        return;
     for (int i = 0; i < READS_PER_TURN; i++) {
         ssize_t n = recv(l->fd, chunk, sizeof(chunk), 0);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -229,6 +247,7 @@ int redis_link_open(struct redis_link *l, const struct sockaddr *sa, socklen_t n
     l->reader->maxbuf = READER_KEEP;
     l->queued = l->written = 0;
     l->broken[0] = 0;
+    l->is_behind = false;
     event_assign(&l->rd, l->base, l->fd, EV_READ | EV_PERSIST, on_readable, l);
     event_assign(&l->wr, l->base, l->fd, EV_WRITE, on_writable, l);
     event_add(&l->wr, NULL);

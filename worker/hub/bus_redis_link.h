@@ -48,6 +48,7 @@ struct redis_link {
     uint64_t queued; /* bytes ever appended since redis_link_open, and … */
     uint64_t written;
     int64_t heard_ms; /* last whole reply */
+    bool is_behind;   /* whole replies may wait in the reader */
     char broken[160]; /* why it cannot go on; told from the loop */
 };
 
