@@ -19,7 +19,19 @@ struct answer {
     struct filter filter;
     size_t cursor;        /* connections below it are still to be looked at */
     uint64_t rows, limit; /* of connections */
+    bool left_out;
 };
+
+/* A member that is there must say something: an empty user would mean all who have none.
+ */
+static int take_member(struct json_object *json, const char *name, struct str *out,
+                       struct err *e)
+{
+    *out = json_get_str(json, name);
+    if (!json_get(json, name) || out->n > 0)
+        return 0;
+    return err_set(e, "the filter's %s is empty or no text", name);
+}
 
 static int filter_read(struct filter *f, struct str text, struct err *e)
 {
@@ -32,12 +44,15 @@ static int filter_read(struct filter *f, struct str text, struct err *e)
         f->json = NULL;
         return err_set(e, "the filter is not a JSON object");
     }
-    f->user = json_get_str(f->json, "user");
-    f->room = json_get_str(f->json, "room");
-    f->endpoint = json_get_str(f->json, "endpoint");
-    f->address = json_get_str(f->json, "address");
-    f->id = json_get_str(f->json, "id");
-    return 0;
+    if (take_member(f->json, "user", &f->user, e) == 0 &&
+        take_member(f->json, "room", &f->room, e) == 0 &&
+        take_member(f->json, "endpoint", &f->endpoint, e) == 0 &&
+        take_member(f->json, "address", &f->address, e) == 0 &&
+        take_member(f->json, "id", &f->id, e) == 0)
+        return 0;
+    json_object_put(f->json);
+    f->json = NULL;
+    return -1;
 }
 
 static bool filter_is_empty(const struct filter *f)
@@ -102,7 +117,7 @@ static void describe(struct worker *w, struct conn *c, struct buf *row)
         buf_str(row, STR(",\"endpoint\":"));
         buf_json(row, e->set->c->path);
         buf_printf(row, ",\"protocol\":\"%s\"", e->protocol->name);
-        if (e->protocol->describe && !(c->st.flags & CONN_REPORTED))
+        if (e->protocol->describe)
             e->protocol->describe(c, row);
     }
     buf_char(row, '}');
@@ -113,14 +128,33 @@ struct telling {
     struct worker *w;
     uint32_t id;
     struct buf row;
-    bool failed;
+    bool failed, left_out;
 };
 
+/* A row no message can hold (a back end may call its users what it likes) is left out. */
 static void tell(struct telling *t)
 {
-    t->failed |= CHAN_SEND(&t->w->chan, ROW, struct msg_id, buf_view(&t->row), -1,
-                           .id = t->id) != 0;
+    if (t->row.n > MSG_TAIL_MAX)
+        t->left_out = true;
+    else
+        t->failed |= CHAN_SEND(&t->w->chan, ROW, struct msg_id, buf_view(&t->row), -1,
+                               .id = t->id) != 0;
     buf_clear(&t->row);
+}
+
+static void end(struct worker *w, uint32_t id, uint32_t status, uint64_t count,
+                const char *why)
+{
+    CHAN_SEND(&w->chan, END, struct msg_end, str_of(why), -1, .id = id, .status = status,
+              .count = count);
+}
+
+static void end_telling(const struct telling *t, uint64_t rows)
+{
+    const char *why = t->failed     ? "the control channel is full"
+                      : t->left_out ? "a name is too long to be shown"
+                                    : "";
+    end(t->w, t->id, *why ? END_PARTIAL : END_OK, rows, why);
 }
 
 /* helioctl sums the rows of a name. */
@@ -151,13 +185,6 @@ static void tell_connection(struct telling *t, enum msg_what what, struct conn *
     }
 }
 
-static void end(struct worker *w, uint32_t id, uint32_t status, uint64_t count,
-                const char *why)
-{
-    CHAN_SEND(&w->chan, END, struct msg_end, str_of(why), -1, .id = id, .status = status,
-              .count = count);
-}
-
 static void answer_free(struct answer *a)
 {
     list_unlink(&a->link);
@@ -168,7 +195,7 @@ static void answer_free(struct answer *a)
 /* One helping; the answer is gone when it is complete. */
 static void go_on(struct worker *w, struct answer *a)
 {
-    struct telling t = {.w = w, .id = a->id};
+    struct telling t = {.w = w, .id = a->id, .left_out = a->left_out};
     unsigned told = 0;
     a->cursor = MIN(a->cursor, w->net.conns_n);
     while (a->cursor > 0 && a->rows < a->limit && told < ROWS_A_BREATH && !t.failed) {
@@ -180,10 +207,10 @@ static void go_on(struct worker *w, struct answer *a)
         a->rows++;
     }
     buf_free(&t.row);
+    a->left_out = t.left_out;
     if (!t.failed && a->cursor > 0 && a->rows < a->limit)
         return;
-    end(w, a->id, t.failed ? END_PARTIAL : END_OK, a->rows,
-        t.failed ? "the control channel is full" : "");
+    end_telling(&t, a->rows);
     answer_free(a);
 }
 
@@ -223,9 +250,7 @@ static void query_names(struct worker *w, uint32_t id, uint32_t limit, bool room
     n.count = rooms ? "members" : "connections";
     hub_each(w->hub, rooms ? HUB_ROOM : HUB_USER, send_name, &n);
     buf_free(&n.telling.row);
-    bool failed = n.telling.failed;
-    end(w, id, failed ? END_PARTIAL : END_OK, n.rows,
-        failed ? "the control channel is full" : "");
+    end_telling(&n.telling, n.rows);
 }
 
 static void query_walk(struct worker *w, struct answer *a, uint32_t limit)

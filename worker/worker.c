@@ -177,9 +177,6 @@ static void apply_to_connections(struct worker *w)
 {
     for (size_t i = 0; i < w->net.conns_n; i++) {
         struct conn *c = w->net.conns[i];
-        if (c->env && !(c->st.flags & CONN_REPORTED) &&
-            endpoint_of(c)->protocol->reconfigured)
-            endpoint_of(c)->protocol->reconfigured(c);
         if (c->st.phase == CONN_OPEN)
             conn_due(c, net_now(&w->net)); /* times may have become shorter */
     }
@@ -269,13 +266,14 @@ static void look_at_the_end(struct worker *w)
 {
     if (w->phase < WORKER_RETIRING)
         return;
-    int64_t now = net_now(&w->net);
-    if (w->phase == WORKER_RETIRING && now >= w->leave_ms && w->net.conns_n > 0)
-        worker_stop(w, 1012, w->conf->main.shutdown_timeout);
     if (w->phase == WORKER_STOPPING)
         tell_all(w);
-    bool idle = w->net.conns_n == 0 && webhooks_waiting(w->webhooks) == 0;
-    if (idle || (w->phase == WORKER_STOPPING && now >= w->leave_ms))
+    bool is_late = net_now(&w->net) >= w->leave_ms;
+    if (w->net.conns_n == 0 && webhooks_waiting(w->webhooks) == 0)
+        w->done = true;
+    else if (is_late && w->phase == WORKER_RETIRING)
+        worker_stop(w, 1012, w->conf->main.shutdown_timeout);
+    else if (is_late)
         w->done = true;
 }
 

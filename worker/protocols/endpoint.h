@@ -37,8 +37,6 @@ struct protocol {
     struct session_ops session;
     /* Appends members (`,"user":"u1","rooms":3`) to a helioctl row. May be NULL. */
     void (*describe)(struct conn *c, struct buf *json);
-    /* A connection of this protocol lives on under new settings. May be NULL. */
-    void (*reconfigured)(struct conn *c);
 };
 extern const struct protocol protocol_echo, protocol_events;
 const struct protocol *protocol_find(int conf_protocol);
