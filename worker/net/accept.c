@@ -68,6 +68,9 @@ static int take_one(struct listener *l)
     switch (errno) {
     case EAGAIN:
         return 0;
+    case EINVAL: /* the supervisor has shut it down: nobody will come any more */
+        event_del(&l->ev);
+        return 0;
     case EINTR: /* from here on: that client's own trouble (accept(2)) */
     case ECONNABORTED:
     case EPROTO:
@@ -79,7 +82,7 @@ static int take_one(struct listener *l)
     case ENONET:
     case ENOPROTOOPT:
         return 1;
-    default: /* out of descriptors or memory, or the listener is unfit */
+    default: /* out of descriptors or memory */
         return -1;
     }
 }
