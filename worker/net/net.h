@@ -10,8 +10,9 @@
 #include "worker/net/wheel.h"
 
 #define INBOX_SIZE (256 * 1024)
-#define NET_SLICE_MS 50 /* of work in one go; then others, and what is owed, come first  \
-                         */
+#define NET_SLICE_MS                                                                     \
+    50 /* of work in one go; then others, and what is owed, come first                   \
+        */
 
 struct conn;
 struct http_site;
