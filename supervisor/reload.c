@@ -80,11 +80,9 @@ static void fail(struct supervisor *s, const char *why)
     answer(s, false, why);
 }
 
-static void abandon(struct supervisor *s, const char *why)
+static void drop(struct supervisor *s)
 {
     uint32_t gen = s->reload.next->generation;
-    char text[sizeof((struct err *)NULL)->text];
-    snprintf(text, sizeof text, "%s", why);
     CREW_EACH(m, s)
     if (s->reload.is_party[m->index]) {
         m->offered = 0; /* an answer that is on its way is ignored */
@@ -94,14 +92,22 @@ static void abandon(struct supervisor *s, const char *why)
     if (s->conf)
         resolve_want(s->resolve, s->conf, NULL, NULL);
     forget_next(s);
-    fail(s, text);
+}
+
+static void abandon(struct supervisor *s, const char *why)
+{
+    drop(s);
+    fail(s, why);
 }
 
 void reload_cancel(struct supervisor *s, const char *why)
 {
     s->reload.is_asked = false;
-    if (s->reload.state != RELOAD_IDLE)
+    if (s->reload.state != RELOAD_IDLE && !s->conf)
+        drop(s); /* the boot's own: nobody asked for it */
+    else if (s->reload.state != RELOAD_IDLE)
         abandon(s, why);
+    ctl_reloaded(s, s->reload.round + 1, false, why); /* who waits for the next one */
 }
 
 /* ── phase two ── */
@@ -295,6 +301,8 @@ static int try_logs(const struct conf *live, const struct conf *next, struct err
         return 0;
     logsink_init(&trial);
     int rc = logsink_open(&trial, next->main.log.target, e);
+    if (rc < 0)
+        err_add(e, "%s:%d", next->file, conf_line(next, "log.target"));
     logsink_fini(&trial);
     return rc;
 }
@@ -363,6 +371,8 @@ void reload_lost(struct supervisor *s, struct member *m)
     if (r->state != RELOAD_COMMITTING || !r->is_party[m->index])
         return;
     r->is_party[m->index] = false;
+    if (m->has_retire && !m->offered)
+        return; /* it has agreed, and has left in order since */
     (void)err_set(
         &e, "the worker of slot %u died while it was looking at the new configuration",
         member_child(m)->slot);
