@@ -104,6 +104,8 @@ class Broker:
             return self.http()[0] == 200
 
         eventually(ready, seconds, f"ready; log:\n{self.log()}")
+        if self.keys["workers"] != 1:  # /ready speaks for one of them
+            eventually(lambda: (s := self.rows("status")[0])["running"] == s["workers"], seconds, "all workers run")
 
     def ctl(self, *args, check=True, stdin=None):
         done = subprocess.run([BUILD / "helioctl", "-s", str(self.dir / "run" / "heliod.sock"), *args],

@@ -3,6 +3,7 @@ import asyncio
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import threading
@@ -75,12 +76,16 @@ REQUEST = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 class Connecting(threading.Thread):
-    """Connects, asks /health and hangs up, again and again; nobody may be refused or cut off. Only of those that began before
-    `excused_until` one may have been in the hands of a worker that was killed: cut off, but not refused."""
+    """Connects, asks /health and hangs up, again and again; nobody may be refused or cut off. Only a worker that is killed by
+    kill() may take one with it: the one it has accepted already, and that is cut off, not refused."""
 
     def __init__(self, b):
         super().__init__(daemon=True)
-        self.b, self.done, self.served, self.failed, self.excused_until = b, False, 0, [], 0
+        self.b, self.done, self.served, self.failed, self.kills = b, False, 0, [], []
+
+    def kill(self, pid):
+        os.kill(pid, signal.SIGKILL)
+        self.kills.append(time.monotonic())
 
     def once(self):
         with socket.create_connection(("127.0.0.1", self.b.port), timeout=20) as s:
@@ -97,12 +102,17 @@ class Connecting(threading.Thread):
                 self.once()
                 self.served += 1
             except Exception as e:
-                self.failed.append((began, e))
+                self.failed.append((began, time.monotonic(), e))
 
     def refused(self):
-        cut = [e for began, e in self.failed if began < self.excused_until and
-               isinstance(e, (ConnectionResetError, BrokenPipeError))]
-        return [repr(e) for _, e in self.failed if e not in cut] + [repr(e) for e in cut[1:]]
+        kills, found = list(self.kills), []
+        for began, ended, e in self.failed:
+            its = [t for t in kills if began <= t <= ended + 1 and isinstance(e, (ConnectionResetError, BrokenPipeError))]
+            if its:
+                kills.remove(its[0])
+            else:
+                found.append(repr(e))
+        return found
 
     def __enter__(self):
         self.start()

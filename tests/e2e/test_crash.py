@@ -33,15 +33,16 @@ async def test_kill_under_load(broker):
     victims, others = crowd.of(0), crowd.of(1)
     victim = pid_of(b, 0)
     with Connecting(b) as connecting:
-        os.kill(victim, signal.SIGKILL)
-        connecting.excused_until = time.monotonic()
+        connecting.kill(victim)
         await crowd.wait(lambda: all(t.end for t in victims), "its clients see the end")
         await died_and_back(b, 0, victim)
         await crowd.progress()
     assert {t.end[0] for t in victims} == {1006}
     await crowd.finish(others)
     assert min(m.sent for m in others if isinstance(m, Member)) > 10
-    assert re.search(rf"worker died slot=0 worker=1 pid={victim} signal=9 \(Killed\)", b.log())
+    assert re.search(rf"worker died slot=0 worker=1 pid={victim} signal=9 \(Killed\) uptime_ms=\d+ .*connections=[1-9]", b.log())
+    [w] = [w for w in b.workers() if w["slot"] == 0]
+    assert w["restarts"] == 1 and w["worker"] == 2
 
 
 async def test_the_bus_reaches_the_others_all_the_while(broker):

@@ -12,7 +12,7 @@ import websockets
 
 from client import connect, entered
 from conftest import BUILD, SLACK, eventually, free_port
-from crowd import Connecting, Crowd, ctl, echo_works, is_alive, pid_of, until
+from crowd import Connecting, Crowd, ctl, echo_works, is_alive, pid_of, until, with_bus
 from rawws import Raw, frame
 from test_events import error
 
@@ -48,6 +48,10 @@ BAD = [
     ("endpoints:\n  - {path: /ws}\n  - {path: /ws, protocol: echo}\n", r"heliod\.yaml:3: .*/ws"),
     ("endpoints: [{path: /ws}]\nlisteners:\n  - {address: 'localhost:80'}\n", r"heliod\.yaml:3: .*localhost"),
     ("endpoints:\n  - {path: /ws, auth: {method: static, tokens_file: /nowhere/tokens}}\n", r"heliod\.yaml:2: .*/nowhere/tokens"),
+    ("endpoints: [{path: /ws}]\nrun_dir: RUN\nlog: {target: /nowhere/at/all}\n", r"heliod\.yaml:3: log\.target /nowhere/at/all: No such file"),
+    # so much only a worker finds out
+    ("workers: 3\nrun_dir: RUN\nendpoints:\n  - path: /ws\n    auth: {method: jwt, algorithms: [RS256], key: "
+     '"-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----\\n"}\n', r"heliod\.yaml: endpoint /ws: .*key"),
     ("endpoints:\n  - {path: /ws, auth: {method: jwt, key_env: NOT_SET_HERE, algorithms: [HS256]}}\n",
      r"heliod\.yaml:2: .*NOT_SET_HERE"),
 ]
@@ -57,7 +61,7 @@ async def test_bad_files_change_nothing(broker):
     b = broker(workers=2, **Crowd.ENDPOINTS)
     crowd = await Crowd(b).enter(4)
     for text, reason in BAD:
-        b.write(text)
+        b.write(text.replace("RUN", str(b.dir / "run")))
         await asyncio.to_thread(refused, b, reason)
     b.conf.unlink()
     await asyncio.to_thread(refused, b, r"heliod\.yaml: No such file")
@@ -322,6 +326,30 @@ async def test_reload_while_a_worker_sleeps(broker):
     for c in clients:
         await c.raw("hello")
         assert await asyncio.wait_for(c.ws.recv(), 10) == "hello"
+
+
+def test_a_worker_that_dies_ends_the_reload(broker, redis_server):
+    b = broker(workers=2, **with_bus(redis_server))
+    victim = pid_of(b, 1)
+    os.kill(victim, signal.SIGSTOP)
+    ctl = subprocess.Popen([BUILD / "helioctl", "-s", b.dir / "run" / "heliod.sock", "reload"], stderr=subprocess.PIPE, text=True)
+    eventually(lambda: "reloading" in b.log(), 10, "begun")
+    os.kill(victim, signal.SIGKILL)
+    assert ctl.wait(20 * SLACK) == 1 and "slot 1 died" in ctl.stderr.read()
+    ctl.stderr.close()
+    eventually(lambda: len(b.workers()) == 2, 20, "respawned")
+    b.ctl("reload")
+
+
+def test_a_reload_reaches_a_worker_that_is_starting(broker, redis_server):
+    b = broker(workers=2, **with_bus(redis_server))
+    for n in range(3):
+        os.kill(eventually(lambda: pid_of(b, 0), 20), signal.SIGKILL)
+        for _ in range(3):
+            b.ctl("reload", check=False)
+    b.ctl("reload")
+    live = b.rows("status")[0]["generation"]
+    eventually(lambda: [w["generation"] for w in b.workers()] == [live, live], 20, "all have the live one")
 
 
 async def test_a_stop_outranks_a_reload(broker):

@@ -1,17 +1,19 @@
 """The ways out: a graceful stop with clients in every state, those who do not answer, a second signal, shutdown_delay, helioctl stop."""
 import asyncio
+import json
 import os
 import re
 import selectors
 import signal
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
 
 from client import connect, entered
-from conftest import SLACK, eventually
+from conftest import BUILD, SLACK, eventually, free_port
 from crowd import Crowd, children, ctl, is_alive, pid_of, until
 from rawws import REQUEST, Raw, frame
 
@@ -208,6 +210,25 @@ def test_a_signal_while_starting(broker):
     assert not [pid for pid in house[1:] if is_alive(pid)] and not (b.dir / "run").exists()
 
 
+def test_a_stop_while_starting(workdir):
+    conf = workdir / "x.yaml"
+    conf.write_text(json.dumps({
+        "run_dir": str(workdir / "run"), "workers": 1, "listeners": [{"address": f"127.0.0.1:{free_port()}"}],
+        "redis": {"url": f"redis://127.0.0.1:{free_port()}", "connect_timeout": "60s"},
+        "endpoints": [{"path": "/echo", "protocol": "echo"}]}))
+    with subprocess.Popen([BUILD / "heliod", "-n", "-c", conf], stderr=subprocess.PIPE, text=True) as p:
+        eventually(lambda: (workdir / "run" / "heliod.sock").exists(), 10, "booting")
+        p.terminate()
+        assert p.wait(20 * SLACK) == 0
+        assert "stopping: SIGTERM, before it was ready" in p.stderr.read()
+    assert not (workdir / "run").exists()
+    with subprocess.Popen([BUILD / "heliod", "-c", conf], stderr=subprocess.PIPE, text=True) as p:
+        daemon = int(eventually(lambda: (pid := workdir / "run" / "heliod.pid").exists() and pid.read_text(), 10, "booting"))
+        os.kill(daemon, signal.SIGTERM)
+        assert p.wait(20 * SLACK) == 1  # who waits for a daemon is told that there is none
+        assert "it ended while starting" in p.stderr.read()
+
+
 # ── shutdown_delay ──
 
 async def test_unready_while_still_serving(broker):
@@ -297,7 +318,6 @@ async def test_stop_while_a_worker_comes_back(broker):
 
 def test_what_was_there_stays(broker):
     """A run_dir that existed, with somebody's file in it."""
-    import json
     b = broker(wait=False)
     b.proc.kill()
     b.proc.wait()

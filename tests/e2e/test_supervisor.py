@@ -1,4 +1,4 @@
-"""The supervisor: boot and its refusals, crashes, reloads, retirement, the ways out. Real processes, a real bus."""
+"""The supervisor: command line, boot, who may talk to it, crashes, what it tells. Real processes, a real bus."""
 import asyncio
 import contextlib
 import json
@@ -10,78 +10,16 @@ import signal
 import socket
 import struct
 import subprocess
-import threading
 
 import pytest
 
-from client import connect, entered
-from conftest import BUILD, SLACK, eventually, free_port
+from client import entered
+from conftest import BUILD, SLACK, Broker, eventually, free_port
+from crowd import REQUEST, Connecting, echo_works, heliod, is_alive, pid_of, with_bus
 
 BAD_YAML = "workers: 2\nlisteners: [{address: '127.0.0.1:1'}]\nendpoints:\n  - {path: /ws, protocol: events, auth: {methd: x}}\n"
 
 NOT_A_KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"  # so much only a worker finds out
-
-
-def heliod(*args, **options):
-    return subprocess.run([BUILD / "heliod", *map(str, args)], capture_output=True, text=True, timeout=60 * SLACK, **options)
-
-
-def with_bus(redis_server):
-    return {"redis": {"url": redis_server().url}}
-
-
-def pid_of(b, slot):
-    found = [w for w in b.workers(None) if w["slot"] == slot and w["state"] in ("running", "starting")]
-    return found[0]["pid"] if found else 0
-
-
-def is_alive(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def echo_works(port, path="/echo"):
-    async def once():
-        c = await connect(f"ws://127.0.0.1:{port}", path, open_timeout=20)
-        await c.raw("hello")
-        assert await asyncio.wait_for(c.ws.recv(), 20) == "hello"
-        await c.close()
-
-    asyncio.run(once())
-
-
-class Connecting(threading.Thread):
-    """Connects, asks /health and hangs up, again and again; nobody may be refused. killed: workers that are killed
-    meanwhile: each may take the one client with it that it has accepted already."""
-
-    def __init__(self, b, killed=0):
-        super().__init__(daemon=True)
-        self.b, self.killed, self.done, self.served, self.refused = b, killed, False, 0, []
-
-    def run(self):
-        while not self.done:
-            try:
-                with socket.create_connection(("127.0.0.1", self.b.port), timeout=20) as s:
-                    s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                    data = s.recv(65536)
-                assert data.startswith(b"HTTP/1.1 200"), data
-                self.served += 1
-            except Exception as e:
-                self.refused.append(repr(e))
-
-    def __enter__(self):
-        self.start()
-        eventually(lambda: self.served > 0, 10, "the loop is served")
-        return self
-
-    def __exit__(self, *_):
-        before = self.served
-        eventually(lambda: self.served > before + 10, 10, "the loop is still served")
-        self.done = True
-        self.join()
-        assert len(self.refused) <= self.killed, self.refused[:3]
 
 
 # ── command line ──
@@ -123,28 +61,6 @@ def test_boot_leaves_its_traces_and_takes_them_away(broker, redis_server):
     assert status["listeners"] == [f"127.0.0.1:{b.port}"]
     assert b.stop() == 0
     assert not run.exists()
-
-
-def test_pidfile_refuses_a_second(broker, redis_server):
-    b = broker(**with_bus(redis_server))
-    text = json.loads(b.conf.read_text())
-    text["listeners"] = [{"address": f"127.0.0.1:{free_port()}"}]
-    other = b.dir / "other.yaml"
-    other.write_text(json.dumps(text))
-    done = heliod("-n", "-c", other)
-    assert done.returncode == 1 and f"pid {b.proc.pid}" in done.stderr
-    assert b.http("/health")[0] == 200 and (b.dir / "run" / "heliod.sock").exists()
-
-
-def test_port_in_use_names_the_holder(broker, redis_server):
-    b = broker(**with_bus(redis_server))
-    text = {**json.loads(b.conf.read_text()), "run_dir": str(b.dir / "run2")}
-    other = b.dir / "other.yaml"
-    other.write_text(json.dumps(text))
-    done = heliod("-n", "-c", other)
-    assert done.returncode == 1
-    assert f"127.0.0.1:{b.port}" in done.stderr and str(b.proc.pid) in done.stderr and "heliod" in done.stderr
-    assert not (b.dir / "run2").exists()
 
 
 def test_no_redis_refuses_the_start(workdir):
@@ -315,33 +231,11 @@ def test_ctl_is_bounded(broker, redis_server):
 
 # ── crashes ──
 
-async def test_a_crash_hurts_only_its_own(broker, redis_server):
-    b = broker(workers=2, **with_bus(redis_server))
-    clients = [await entered(b.url) for _ in range(16)]
-    victim = pid_of(b, 0)
-    with Connecting(b, killed=1):
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda: pid_of(b, 0) not in (0, victim) and len(b.workers()) == 2, 10, "back")
-    assert re.search(rf"worker died slot=0 worker=1 pid={victim} signal=9 \(Killed\) uptime_ms=\d+ .*connections=", b.log())
-    dead = 0
-    for c in clients:
-        try:
-            await c.flush()
-        except Exception:
-            assert c.ws.close_code == 1006
-            dead += 1
-    assert 0 < dead < 16
-    [w] = [w for w in b.workers() if w["slot"] == 0]
-    assert w["restarts"] == 1 and w["worker"] == 2
-    assert b.stop() == 0
-
-
 def test_a_slot_that_fails_again_and_again_is_throttled_and_served(broker, redis_server):
     b = broker(workers=2, **with_bus(redis_server))
-    with Connecting(b, killed=5):
+    with Connecting(b) as connecting:
         for n in range(1, 6):
-            pid = eventually(lambda: pid_of(b, 0), 20, "next worker")
-            os.kill(pid, signal.SIGKILL)
+            connecting.kill(eventually(lambda: pid_of(b, 0), 20, "next worker"))
             eventually(lambda: len(re.findall(r"worker died slot=0", b.log())) == n, 10, "noticed")
         eventually(lambda: "listeners are lent" in b.log() and "listener lent" in b.log(), 10, "throttled")
         assert [w["state"] for w in b.workers(None) if w["slot"] == 0] == ["throttled"]
@@ -364,7 +258,7 @@ class Waiting:
             eventually(lambda: len(re.findall(r"worker died slot=1", b.log())) == n, 10, "noticed")
         self.sockets = [socket.create_connection(("127.0.0.1", b.port), timeout=20) for _ in range(32)]
         for s in self.sockets:
-            s.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            s.sendall(REQUEST)
         self.in_time = [w["state"] for w in b.workers(None) if w["slot"] == 1] == ["backoff"]  # a busy machine may miss it
 
     def all_served(self):
@@ -397,17 +291,6 @@ def test_the_queue_of_an_empty_slot_is_served_in_a_stop(broker, redis_server):
     assert b.proc.wait(20 * SLACK) == 0
 
 
-def test_a_reload_reaches_a_worker_that_is_starting(broker, redis_server):
-    b = broker(workers=2, **with_bus(redis_server))
-    for n in range(3):
-        os.kill(eventually(lambda: pid_of(b, 0), 20), signal.SIGKILL)
-        for _ in range(3):
-            b.ctl("reload", check=False)
-    b.ctl("reload")
-    live = b.rows("status")[0]["generation"]
-    eventually(lambda: [w["generation"] for w in b.workers()] == [live, live], 20, "all have the live one")
-
-
 def test_a_stuck_worker_is_replaced(broker, redis_server):
     b = broker(watchdog="1s", **with_bus(redis_server))
     stuck = pid_of(b, 0)
@@ -418,7 +301,6 @@ def test_a_stuck_worker_is_replaced(broker, redis_server):
 
 
 def test_the_supervisor_dies(workdir, redis_server):
-    from conftest import Broker
     b = Broker(workdir / "a", workers=2, **with_bus(redis_server))
     eventually(lambda: len(b.workers()) == 2, 10, "both run")
     workers = [w["pid"] for w in b.workers()]
@@ -468,154 +350,6 @@ def test_the_managed_redis(broker):
     assert not is_alive(third) and not directory.exists()
 
 
-# ── reload ──
-
-async def test_reload_in_place(broker, redis_server):
-    b = broker(workers=2, **with_bus(redis_server))
-    c = await entered(b.url)
-    b.write(endpoints=b.keys["endpoints"] + [{"path": "/echo2", "protocol": "echo"}])
-    b.ctl("reload")
-    await asyncio.to_thread(echo_works, b.port, "/echo2")
-    await c.flush()
-    assert b.rows("status")[0]["generation"] == 2
-    assert {w["generation"] for w in b.workers()} == {2}
-    b.signal(signal.SIGHUP)
-    eventually(lambda: "configuration 3 is in force" in b.log(), 10, "SIGHUP does the same")
-    await c.flush()
-    # a worker that comes later has it too
-    os.kill(pid_of(b, 1), signal.SIGKILL)
-    eventually(lambda: [w["generation"] for w in b.workers()] == [3, 3], 20, "respawned with the live one")
-
-
-@pytest.mark.parametrize("change,reason", [
-    (BAD_YAML, r"heliod\.yaml:4: .*method"),
-    ("workers: [", r"heliod\.yaml:1"),
-    ({"run_dir": "/tmp/elsewhere"}, r"heliod\.yaml:\d+: run_dir cannot change"),
-    ({"redis": {"url": "redis://127.0.0.1:1"}}, r"redis\.url cannot change"),
-    ({"log": {"target": "/nowhere/at/all"}}, r"log\.target /nowhere/at/all: No such file"),
-    ({"listeners": [{"address": "192.0.2.1:80"}]}, r"192\.0\.2\.1:80"),
-    ({"endpoints": [{"path": "/ws", "protocol": "events",
-                     "auth": {"method": "jwt", "algorithms": ["RS256"], "key": NOT_A_KEY}}], "workers": 3},
-     r"heliod\.yaml: .*key"),
-])
-async def test_reload_refused(broker, redis_server, change, reason):
-    b = broker(workers=2, **with_bus(redis_server))
-    c = await entered(b.url)
-    before = [w["pid"] for w in b.workers()]
-    good = dict(b.keys)
-    if isinstance(change, str):
-        b.write(change)
-    else:
-        b.write(**change)
-    done = b.ctl("reload", check=False)
-    assert done.returncode == 1 and re.search(reason, done.stderr), done.stderr
-    assert re.search("reload refused, the old configuration stands: .*" + reason, b.log())
-    await c.flush()
-    assert [w["pid"] for w in b.workers()] == before
-    assert b.rows("status")[0]["generation"] == 1
-    assert b.http("/ready")[0] == 200
-    b.keys = good
-    b.write()
-    b.ctl("reload")
-    await c.flush()
-
-
-def test_a_reload_times_out_when_a_worker_sleeps(broker, redis_server):
-    b = broker(workers=2, reload_timeout="500ms", **with_bus(redis_server))
-    sleeper = pid_of(b, 1)
-    os.kill(sleeper, signal.SIGSTOP)
-    try:
-        done = b.ctl("reload", check=False)
-        assert done.returncode == 1 and "slot 1 did not answer within reload_timeout" in done.stderr
-        assert b.rows("status")[0]["generation"] == 1
-    finally:
-        os.kill(sleeper, signal.SIGCONT)
-    eventually(lambda: b.ctl("reload", check=False).returncode == 0, 10, "awake again")
-    assert {w["generation"] for w in b.workers()} == {b.rows("status")[0]["generation"]}
-
-
-def test_a_worker_that_dies_ends_the_reload(broker, redis_server):
-    b = broker(workers=2, **with_bus(redis_server))
-    victim = pid_of(b, 1)
-    os.kill(victim, signal.SIGSTOP)
-    ctl = subprocess.Popen([BUILD / "helioctl", "-s", b.dir / "run" / "heliod.sock", "reload"], stderr=subprocess.PIPE, text=True)
-    eventually(lambda: "reloading" in b.log(), 10, "begun")
-    os.kill(victim, signal.SIGKILL)
-    assert ctl.wait(20 * SLACK) == 1 and "slot 1 died" in ctl.stderr.read()
-    ctl.stderr.close()
-    eventually(lambda: len(b.workers()) == 2, 20, "respawned")
-    b.ctl("reload")
-
-
-# ── workers and listeners come and go ──
-
-async def test_fewer_and_more_workers(broker, redis_server):
-    b = broker(workers=2, **with_bus(redis_server))
-    clients = [await entered(b.url) for _ in range(16)]
-    with Connecting(b):
-        for n in (1, 3, 1, 2):
-            b.write(workers=n)
-            await asyncio.to_thread(b.ctl, "reload")
-            await asyncio.to_thread(eventually, lambda: len(b.workers()) == n, 20, f"{n} running")
-    assert b.workers("retiring")  # with clients of the beginning
-    for c in clients:
-        await c.flush()
-        await c.close()
-    await asyncio.to_thread(eventually, lambda: not b.workers("retiring"), 20, "the last client left")
-    assert "worker died" not in b.log() and "killed" not in b.log()
-
-
-async def test_retire_timeout(broker, redis_server):
-    b = broker(workers=2, retire_timeout="500ms", shutdown_timeout="5s", **with_bus(redis_server))
-    clients = [await entered(b.url) for _ in range(16)]
-    b.write(workers=1)
-    b.ctl("reload")
-    eventually(lambda: not b.workers("retiring"), 20, "retired")
-    codes = []
-    for c in clients:
-        try:
-            await c.flush()
-        except Exception:
-            codes.append(c.ws.close_code)
-    assert codes and set(codes) == {1012}
-
-
-async def test_listeners_come_and_go(broker, redis_server):
-    b = broker(workers=2, **with_bus(redis_server))
-    old, new, path = b.port, free_port(), b.dir / "s.sock"
-    c = await entered(b.url)
-    b.write(listeners=[{"address": f"127.0.0.1:{new}"}, {"address": f"unix:{path}"}])
-    b.ctl("reload")
-    await asyncio.to_thread(echo_works, new)
-    assert path.exists()
-    b.port = old
-    eventually(lambda: b.http()[0] == 0, 10, "the old address is closed")
-    await c.flush()  # but its client stays
-    b.port = new
-    b.write(listeners=[{"address": f"127.0.0.1:{new}"}, {"address": f"127.0.0.1:{old}"}])
-    b.ctl("reload")
-    eventually(lambda: not path.exists(), 10, "the Unix socket is gone")
-    await asyncio.to_thread(echo_works, old)
-    assert b.rows("status")[0]["listeners"] == [f"127.0.0.1:{new}", f"127.0.0.1:{old}"]
-    await c.flush()
-
-
-async def test_drain(broker, redis_server):
-    b = broker(workers=1, **with_bus(redis_server))
-    c = await entered(b.url)
-    old = pid_of(b, 0)
-    with Connecting(b):
-        await asyncio.to_thread(b.ctl, "drain", "0")
-        assert pid_of(b, 0) != old
-    assert [w["pid"] for w in b.workers("retiring")] == [old]
-    await c.flush()
-    await c.close()
-    eventually(lambda: not b.workers("retiring"), 10, "the old one left")
-    assert not is_alive(old)
-    done = b.ctl("drain", "7", check=False)
-    assert done.returncode == 1 and "no slot 7" in done.stderr
-
-
 # ── questions ──
 
 async def test_questions_reach_all_workers(broker, redis_server):
@@ -640,6 +374,7 @@ async def test_questions_reach_all_workers(broker, redis_server):
         assert done.returncode == 5 and "worker 1.1 did not answer" in done.stderr, done
     finally:
         os.kill(sleeper, signal.SIGCONT)
+    assert await asyncio.to_thread(b.stop) == 0
 
 
 def test_totals_survive_the_worker(broker, redis_server):
@@ -670,63 +405,3 @@ def test_log_level(broker, redis_server):
     b.signal(signal.SIGUSR1)
     b.ctl("status")
     assert "log reopened" not in b.log()[size:]
-
-
-# ── the ways out ──
-
-async def test_graceful_stop(broker, redis_server):
-    b = broker(workers=2, shutdown_delay="500ms", **with_bus(redis_server))
-    clients = [await entered(b.url) for _ in range(100)]
-    b.signal(signal.SIGTERM)
-    eventually(lambda: b.http()[0] == 503, 10, "unready first")
-    for c in clients:
-        assert await c.closed(20) == (1001, "Server shutting down")
-    assert b.proc.wait(20 * SLACK) == 0
-    assert not (b.dir / "run").exists()
-    assert "worker died" not in b.log() and "killed" not in b.log()
-
-
-async def test_a_second_signal_stops_at_once(broker, redis_server):
-    b = broker(workers=2, shutdown_delay="60s", **with_bus(redis_server))
-    await entered(b.url)
-    b.signal(signal.SIGINT)
-    eventually(lambda: "stopping: SIGINT" in b.log(), 10, "heard")
-    b.signal(signal.SIGINT)
-    assert b.proc.wait(20 * SLACK) == 1
-    assert not (b.dir / "run").exists()
-
-
-async def test_a_worker_that_sleeps_does_not_hold_the_stop_up(broker, redis_server):
-    b = broker(workers=2, shutdown_timeout="500ms", **with_bus(redis_server))
-    os.kill(pid_of(b, 1), signal.SIGSTOP)
-    b.signal(signal.SIGTERM)
-    assert b.proc.wait(20 * SLACK) == 0
-    assert "did not leave in time: killed slot=1" in b.log()
-
-
-def test_ctl_stop(broker, redis_server):
-    b = broker(**with_bus(redis_server))
-    b.ctl("stop")
-    assert b.proc.wait(20 * SLACK) == 0
-    b.start()
-    b.ctl("stop", "now")
-    assert b.proc.wait(20 * SLACK) == 0
-
-
-def test_a_stop_while_starting(workdir):
-    conf = workdir / "x.yaml"
-    conf.write_text(json.dumps({
-        "run_dir": str(workdir / "run"), "workers": 1, "listeners": [{"address": f"127.0.0.1:{free_port()}"}],
-        "redis": {"url": f"redis://127.0.0.1:{free_port()}", "connect_timeout": "60s"},
-        "endpoints": [{"path": "/echo", "protocol": "echo"}]}))
-    with subprocess.Popen([BUILD / "heliod", "-n", "-c", conf], stderr=subprocess.PIPE, text=True) as p:
-        eventually(lambda: (workdir / "run" / "heliod.sock").exists(), 10, "booting")
-        p.terminate()
-        assert p.wait(20 * SLACK) == 0
-        assert "stopping: SIGTERM, before it was ready" in p.stderr.read()
-    assert not (workdir / "run").exists()
-    with subprocess.Popen([BUILD / "heliod", "-c", conf], stderr=subprocess.PIPE, text=True) as p:
-        daemon = int(eventually(lambda: (pid := workdir / "run" / "heliod.pid").exists() and pid.read_text(), 10, "booting"))
-        os.kill(daemon, signal.SIGTERM)
-        assert p.wait(20 * SLACK) == 1  # who waits for a daemon is told that there is none
-        assert "it ended while starting" in p.stderr.read()
