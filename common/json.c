@@ -51,9 +51,3 @@ int64_t json_get_int(struct json_object *o, const char *key, int64_t dflt)
     struct json_object *m = json_get(o, key);
     return json_object_is_type(m, json_type_int) ? json_object_get_int64(m) : dflt;
 }
-
-bool json_get_bool(struct json_object *o, const char *key, bool dflt)
-{
-    struct json_object *m = json_get(o, key);
-    return json_object_is_type(m, json_type_boolean) ? json_object_get_boolean(m) : dflt;
-}

@@ -17,7 +17,6 @@ struct json_object *json_read(struct str text, struct err *e);
 struct str json_get_str(struct json_object *o,
                         const char *key); /* STR_NONE when absent */
 int64_t json_get_int(struct json_object *o, const char *key, int64_t dflt);
-bool json_get_bool(struct json_object *o, const char *key, bool dflt);
 struct json_object *json_get(struct json_object *o,
                              const char *key); /* borrowed, NULL when absent */
 

@@ -633,11 +633,6 @@ size_t scan_utf16_length(struct str utf8)
     return units;
 }
 
-bool scan_u64(const struct scan_value *v, uint64_t *out)
-{
-    return v->type == SCAN_NUMBER && str_to_u64(v->raw, UINT64_MAX, out);
-}
-
 /* Is it zero as a double? Without an exponent the digits tell, or there are too many to
  * see. */
 static bool is_zero(struct str number)

@@ -57,8 +57,6 @@ bool scan_string_is(const struct scan_value *v,
                     const char *text); /* no allocation; compares after unescaping */
 /* How many UTF-16 units the text has (JavaScript's length). */
 size_t scan_utf16_length(struct str utf8);
-/* An integer ≥ 0 without fraction or exponent. */
-bool scan_u64(const struct scan_value *v, uint64_t *out);
 bool scan_is_truthy(
     const struct scan_value *v); /* as JavaScript: "", 0, -0, null, false are not */
 

@@ -231,7 +231,6 @@ static void own_id(void **state)
     struct conn *c = member("u"), *other = member("u");
     (void)state;
     struct str own = str_of(f.id[0]);
-    assert_ptr_equal(hub_find_client(f.hub, own), c);
     assert_true(hub_is_member(f.hub, c, own));
     assert_false(hub_join(f.hub, c, own));
     assert_int_equal(deliver(HUB_ROOM, f.id[0], NULL), 1);
@@ -380,28 +379,22 @@ static void slow_consumer_in_a_room(void **state)
     assert_received(2, X);
 }
 
-static void kick(void *ctx, struct conn *c)
+/* What a delivery finds closed leaves the room it is walking through. */
+static void receivers_may_vanish(void **state)
 {
-    ++*(size_t *)ctx;
-    conn_close(c, "kicked");
-}
-
-static void each_member_may_be_closed(void **state)
-{
-    size_t n = 0;
     (void)state;
     for (size_t i = 0; i < 5; i++)
-        hub_join(f.hub, member(i < 3 ? "u" : "v"), STR("r"));
-    hub_each_member(f.hub, HUB_USER, STR("u"), kick, &n);
-    assert_int_equal(n, 3);
-    hub_each_member(f.hub, HUB_CLIENT, str_of(f.id[3]), kick, &n);
-    assert_int_equal(n, 4);
-    hub_each_member(f.hub, HUB_ROOM, STR("r"), kick, &n);
-    assert_int_equal(n, 5);
-    hub_each_member(f.hub, HUB_BROADCAST, STR_NONE, kick, &n);
-    assert_int_equal(n, 5);
+        hub_join(f.hub, member("u"), STR("r"));
+    f.env.backpressure = 1;
+    assert_int_equal(deliver(HUB_ROOM, "r", NULL), 5);
+    for (size_t i = 0; i < 5; i += 2) {
+        close(f.peer[i]);
+        f.peer[i] = -1;
+    }
+    assert_int_equal(deliver(HUB_ROOM, "r", NULL), 2);
+    assert_int_equal(deliver(HUB_USER, "u", NULL), 2);
     turn();
-    assert_int_equal(f.net.conns_n, 0);
+    assert_int_equal(f.net.conns_n, 2);
 }
 
 static void list_row(void *ctx, struct str name, size_t members)
@@ -418,11 +411,7 @@ static void each_room_and_user(void **state)
     hub_leave(f.hub, f.c[1], STR("gone"));
     hub_each(f.hub, HUB_ROOM, list_row, &b);
     hub_each(f.hub, HUB_USER, list_row, &b);
-    hub_each(f.hub, HUB_BROADCAST, list_row, &b);
-    assert_string_equal(buf_cstr(&b), "r=1 u=2 =2 ");
-    buf_clear(&b);
-    hub_each(f.hub, HUB_CLIENT, list_row, &b);
-    assert_int_equal(b.n, 2 * (UUID_TEXT + 3));
+    assert_string_equal(buf_cstr(&b), "r=1 u=2 ");
     buf_free(&b);
 }
 
@@ -739,7 +728,7 @@ int main(void)
         TEST(muted_ones_hear_nothing),
         TEST(one_frame_for_all),
         TEST(slow_consumer_in_a_room),
-        TEST(each_member_may_be_closed),
+        TEST(receivers_may_vanish),
         TEST(each_room_and_user),
         TEST(interest_follows_membership),
         TEST(rejoin_within_the_linger),

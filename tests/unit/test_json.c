@@ -90,10 +90,6 @@ static void members(void **state UNUSED)
     assert_int_equal(json_get_int(o, "d", 5), 5);
     assert_int_equal(json_get_int(o, "s", 5), 5);
     assert_int_equal(json_get_int(o, "none", 5), 5);
-    assert_true(json_get_bool(o, "t", false));
-    assert_false(json_get_bool(o, "f", true));
-    assert_true(json_get_bool(o, "i", true));
-    assert_true(json_get_bool(o, "none", true));
     assert_null(json_get(o, "n"));
     assert_int_equal(json_get_int(json_get(o, "o"), "i", 0), 1);
     assert_null(json_get(json_get(o, "s"), "x"));

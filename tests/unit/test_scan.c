@@ -639,33 +639,6 @@ static void test_utf16(void **state)
     assert_int_equal(scan_utf16_length(STR("\xF0\x9F\x98\x80x")), 3);
 }
 
-static void test_u64(void **state)
-{
-    (void)state;
-    static const struct {
-        struct str json;
-        bool ok;
-        uint64_t value;
-    } v[] = {
-        {STR("0"), true, 0},
-        {STR("20"), true, 20},
-        {STR("18446744073709551615"), true, UINT64_MAX},
-        {STR("18446744073709551616"), false, 0},
-        {STR("-0"), false, 0},
-        {STR("-1"), false, 0},
-        {STR("1.0"), false, 0},
-        {STR("1e2"), false, 0},
-        {STR("\"1\""), false, 0},
-        {STR("null"), false, 0},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(v); i++) {
-        struct scan_value value = scan_value_of(v[i].json);
-        uint64_t out = 99;
-        assert_int_equal(scan_u64(&value, &out), v[i].ok);
-        assert_int_equal(out, v[i].ok ? v[i].value : 99);
-    }
-}
-
 static void test_truthy(void **state)
 {
     (void)state;
@@ -699,8 +672,7 @@ int main(void)
         cmocka_unit_test(test_duplicates),  cmocka_unit_test(test_value_of),
         cmocka_unit_test(test_next),        cmocka_unit_test(test_next_member),
         cmocka_unit_test(test_string),      cmocka_unit_test(test_string_is),
-        cmocka_unit_test(test_utf16),       cmocka_unit_test(test_u64),
-        cmocka_unit_test(test_truthy),
+        cmocka_unit_test(test_utf16),       cmocka_unit_test(test_truthy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,11 +182,6 @@ void hub_each_room(const struct conn *c, void (*fn)(void *ctx, struct str room),
         fn(ctx, room_name(c->subs.v[i].room));
 }
 
-struct conn *hub_find_client(const struct hub *h, struct str id)
-{
-    return rooms_client(&h->rooms, id);
-}
-
 /* ---- each one that is meant; fn may close connections and so change what is walked ----
  */
 
@@ -227,29 +222,12 @@ static void each_target(const struct hub *h, enum hub_kind kind, struct str targ
         each_in_room(room, fn, ctx);
 }
 
-void hub_each_member(const struct hub *h, enum hub_kind kind, struct str name,
-                     void (*fn)(void *ctx, struct conn *c), void *ctx)
-{
-    each_target(h, kind, name, fn, ctx);
-}
-
 void hub_each(const struct hub *h, enum hub_kind kind,
               void (*fn)(void *ctx, struct str name, size_t members), void *ctx)
 {
-    if (kind == HUB_BROADCAST)
-        fn(ctx, STR_NONE, h->rooms.clients.n);
-    if (kind == HUB_CLIENT) {
-        MAP_EACH (struct conn, c, &h->rooms.clients) {
-            char id[UUID_TEXT + 1];
-            uuid_text(&c->st.uuid, id);
-            fn(ctx, (struct str){id, UUID_TEXT}, 1);
-        }
-    }
-    if (kind == HUB_ROOM || kind == HUB_USER) {
-        MAP_EACH (struct room, room, &h->rooms.by_channel) {
-            if (room->n && room_kind(room) == kind)
-                fn(ctx, room_name(room), room->n);
-        }
+    MAP_EACH (struct room, room, &h->rooms.by_channel) {
+        if (room->n && room_kind(room) == kind)
+            fn(ctx, room_name(room), room->n);
     }
 }
 

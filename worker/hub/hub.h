@@ -51,7 +51,6 @@ size_t hub_room_count(const struct conn *c); /* without own id and user */
 /* fn for each room of the connection (not own id). */
 void hub_each_room(const struct conn *c, void (*fn)(void *ctx, struct str room),
                    void *ctx);
-struct conn *hub_find_client(const struct hub *h, struct str id);
 
 /* A confirmation to wait for: everything subscribed so far (or at once while the bus is
  * down). fn is called exactly once, from the loop or before hub_await returns;
@@ -81,12 +80,9 @@ void hub_publish_acked(struct hub *h, const struct hub_event *ev, bus_ack_fn fn,
 /* Any payload to any channel behind the prefix (ws:inbound). */
 bool hub_publish_raw(struct hub *h, struct str channel, struct str payload);
 
-/* For questions of helioctl: room or user name, members. */
+/* For questions of helioctl: each room or user and its members. */
 void hub_each(const struct hub *h, enum hub_kind kind,
               void (*fn)(void *ctx, struct str name, size_t members), void *ctx);
-/* Each local connection of a user / in a room. fn may close connections. */
-void hub_each_member(const struct hub *h, enum hub_kind kind, struct str name,
-                     void (*fn)(void *ctx, struct conn *c), void *ctx);
 struct str hub_user_of(const struct conn *c); /* p NULL: none */
 size_t hub_memory(const struct hub *h);       /* bytes held */
 

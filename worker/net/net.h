@@ -36,7 +36,7 @@ struct net {
     struct conn **conns; /* all, dense */
     size_t conns_n, conns_cap;
     struct buf **spare; /* recycler of partial buffers */
-    size_t spare_n, spare_cap;
+    size_t spare_n;
     uint64_t next_id;
     int64_t turn_ms; /* net_now() */
     /* settings in force, set by the worker at CONF_APPLY */
