@@ -7,6 +7,7 @@
 #define ROOM "session"
 
 #define NO_FRAME 0xFF
+#define LOOK_EVERY 64 /* frames between two looks at the clock */
 #define CLOSE_REASON_MAX 123
 #define TOO_BIG "Received too big message"
 #define NOT_UTF8 "a text message that is not UTF-8"
@@ -336,12 +337,13 @@ static bool can_hold(const struct conn *c)
 static void on_bytes(struct conn *c, char *p, size_t n)
 {
     int64_t until = clock_now_ms() + NET_SLICE_MS;
+    unsigned frames = 0;
     while (n > 0 && c->st.phase < CONN_DRAINING) {
         if (can_hold(c) && !conn_is_reading(c)) {
             conn_hold(c, p, n);
             return;
         }
-        if (can_hold(c) && clock_now_ms() > until) {
+        if (can_hold(c) && ++frames % LOOK_EVERY == 0 && clock_now_ms() > until) {
             conn_yield(c, p, n);
             return;
         }
