@@ -7,6 +7,10 @@
 #define SWEEP_STEP 4096
 #define SWEEP_UNCONFIRMED_MAX 16384
 
+/* Empty rooms that linger: whoever joins and leaves ever new ones shall not fill the
+ * memory (ours and that of Redis). */
+#define IDLE_MAX 10000
+
 #define OWN_CHANNEL_MAX (sizeof("ws:client:") + UUID_TEXT)
 
 static void on_linger(evutil_socket_t fd, short what, void *arg);
@@ -60,11 +64,19 @@ void interest_room(struct interest *in, struct room *room)
     in->bus->ops->subscribe(in->bus, room_channel(room));
 }
 
+static bool too_many_linger(const struct interest *in)
+{
+    const struct rooms *r = in->rooms;
+    return r->by_channel.n - r->rooms_n - r->users_n > IDLE_MAX;
+}
+
 void interest_room_empty(struct interest *in, struct room *room)
 {
     room->idle.due_ms = clock_now_ms() + in->linger_ms;
     list_append(&in->idle, &room->idle.link);
-    if (!event_pending(&in->linger, EV_TIMEOUT, NULL))
+    if (too_many_linger(in))
+        arm(&in->linger, 0);
+    else if (!event_pending(&in->linger, EV_TIMEOUT, NULL))
         arm(&in->linger, in->linger_ms);
 }
 
@@ -85,7 +97,7 @@ static void on_linger(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
     int64_t now = clock_now_ms();
     while (!list_is_empty(&in->idle)) {
         struct room *room = container_of(in->idle.next, struct room, idle.link);
-        if (room->idle.due_ms > now) {
+        if (room->idle.due_ms > now && !too_many_linger(in)) {
             arm(&in->linger, room->idle.due_ms - now);
             return;
         }
