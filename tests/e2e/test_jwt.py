@@ -1,6 +1,5 @@
 """JWT authentication over a real socket: tokens are made here with another crypto library, keys come as they do in practice."""
 import base64
-import hashlib
 import hmac
 import json
 import time

@@ -3,8 +3,9 @@ import asyncio
 import json
 import time
 
+from rawws import Raw, frame
 from rows import row
-from sides import NOT_JSON, UUID
+from sides import UUID
 
 
 async def ending(c):
@@ -72,9 +73,10 @@ async def nothing_behind_a_refusal(s):
 @row("A3", early=(['{"event":"told","data":{"userId":"u1","event":"x"}}'], ['{"event":"error","data":{"message":"Not authenticated"}}'],
                   "A3 Q: right behind `authenticate` a message may be early"))
 async def right_behind_authenticate(s):
-    c = await s.open()
-    await c.raw('{"event":"authenticate","data":{"token":"user u1"}}', '{"event":"x"}')
-    heard = [await c.get(), await c.get()]
+    """Both in one segment, so that the check of the first is not over when the second is read."""
+    r = Raw(s.port()).open("/ws").send(frame(1, b'{"event":"authenticate","data":{"token":"user u1"}}') + frame(1, b'{"event":"x"}'))
+    heard = [r.frame()[2].decode() for _ in range(2)]
+    r.close()
     return {"early": [h for h in heard if "connected" not in h], "connected": any(h.startswith('{"event":"connected"') for h in heard)}
 
 
