@@ -1,6 +1,7 @@
 """The back end's hooks (PROTOCOL A10) and what becomes of their answers."""
 import asyncio
 import json
+import threading
 import time
 
 import pytest
@@ -254,3 +255,18 @@ async def test_inbound_by_redis(broker, backend):
     got = [json.loads(eventually(lambda: listener.get_message(timeout=1), 5)["data"]) for _ in range(3)]
     assert [g["hook"] for g in got] == ["connected", "message", "disconnected"]
     assert got[1]["message"] == {"event": "hello", "data": [1, {"x": None}]} and got[2]["code"] == 1000
+
+
+async def test_a_stop_does_not_wait_for_an_answer_nobody_hears(broker, backend):
+    stopped = threading.Event()
+    h = backend(authenticate=lambda _: stopped.wait(60) and (204, None) or (204, None))
+    b = broker(**hooked(h, "authenticate", auth_timeout="60s", hooks={"timeout": "60s"}), shutdown_timeout="60s")
+    c = await connect(b.url)
+    await c.say("authenticate")
+    eventually(lambda: h.seen("authenticate"), 10)
+    b.proc.terminate()
+    assert await c.closed() == (1001, "Server shutting down")
+    try:
+        assert b.stop(5) == 0
+    finally:
+        stopped.set()

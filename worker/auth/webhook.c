@@ -26,7 +26,8 @@ struct webhook_call {
     struct line *line; /* once under way */
     webhook_fn fn;
     void *ctx;
-    char why[192]; /* stillborn: why it could not start */
+    bool is_unheard; /* cancelled while under way */
+    char why[192];   /* stillborn: why it could not start */
     size_t url_n, body_n;
     char text[]; /* url, NUL, body */
 };
@@ -63,7 +64,7 @@ struct webhooks {
     struct list calls, idle, watches;
     struct list stillborn; /* could not start; told from the loop */
     struct hook_queue queue;
-    size_t calls_n, idle_n;
+    size_t calls_n, unheard_n, idle_n;
 };
 
 #define SET(easy, option, value) BUG_ON(curl_easy_setopt(easy, option, value) != CURLE_OK)
@@ -314,6 +315,7 @@ static void bury(struct webhook_call *call)
     hook_queue_leave(&w->queue, &call->ticket);
     list_unlink(&call->all);
     w->calls_n--;
+    w->unheard_n -= call->is_unheard;
     show_waiting(w);
     free(call);
 }
@@ -558,11 +560,13 @@ struct webhook_call *webhook_post(struct webhooks *w, const struct conf_hooks *c
 void webhook_cancel(struct webhook_call *call)
 {
     call->fn = NULL;
+    call->is_unheard = true;
+    call->w->unheard_n++;
     if (call->ticket.state == HOOK_BLOCKED || call->ticket.state == HOOK_READY)
         bury(call);
 }
 
 size_t webhooks_waiting(const struct webhooks *w)
 {
-    return w->calls_n;
+    return w->calls_n - w->unheard_n;
 }

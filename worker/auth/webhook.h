@@ -31,6 +31,7 @@ struct webhook_call *webhook_post(struct webhooks *w, const struct conf_hooks *c
                                   webhook_fn fn, void *ctx);
 /* fn will not be called; the request may still reach the back end. */
 void webhook_cancel(struct webhook_call *call);
+/* Waiting or under way, without those that were cancelled. */
 size_t webhooks_waiting(const struct webhooks *w);
 
 #endif
