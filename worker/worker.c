@@ -190,10 +190,7 @@ static int open_bus(struct worker *w, struct err *e)
     w->bus = bus_redis_open(w->base, redis, buf_view(&path), &w->book, w->counters,
                             &hub_bus_events, w->hub, e);
     buf_free(&path);
-    if (!w->bus)
-        return -1;
-    hub_set_bus(w->hub, w->bus, redis->linger);
-    return 0;
+    return w->bus ? 0 : -1;
 }
 
 int worker_apply(struct worker *w, uint32_t gen, struct err *e)
@@ -210,6 +207,7 @@ int worker_apply(struct worker *w, uint32_t gen, struct err *e)
         bus_redis_configure(w->bus, &w->conf->main.redis);
     else if (open_bus(w, e) != 0)
         return -1;
+    hub_set_bus(w->hub, w->bus, w->conf->main.redis.linger);
     apply_to_connections(w);
     if (w->phase == WORKER_STARTING) {
         w->phase = WORKER_SERVING;

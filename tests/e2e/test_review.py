@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+import redis
+
 from client import connect, entered
 from conftest import eventually
 from rawws import Raw, frame
@@ -118,3 +120,22 @@ async def test_a_worker_that_stood_still_reads_before_it_judges(broker):
         assert got == (1, 1, b"here")
         c.close()
     assert b.counter("closed_idle") == 0
+
+
+async def test_a_new_linger_holds_at_once(broker):
+    endpoint = {"path": "/ws", "protocol": "events", "auth": {"method": "anonymous"}, "rooms": {"join": ["public-*"]}}
+    b = broker(endpoints=[endpoint], redis={"linger": "10m"})
+    db = redis.Redis(unix_socket_path=b.redis_path)
+    c = await entered(b.url)
+
+    async def come_and_go(room):
+        await c.join(room)
+        await c.say("leave", {"rooms": [room]})
+        await c.flush()
+
+    await come_and_go("public-long")
+    assert db.pubsub_channels("ws:room:public-*") == [b"ws:room:public-long"]
+    b.write(redis={"linger": "0s"})
+    b.ctl("reload")
+    await come_and_go("public-short")
+    eventually(lambda: db.pubsub_channels("ws:room:public-*") == [], 10)

@@ -41,10 +41,24 @@ void interest_fini(struct interest *in)
         rooms_drop(in->rooms, container_of(in->idle.next, struct room, idle.link));
 }
 
+/* Whoever has been waiting for longer than is now the rule need not wait on: the list
+ * stays in order. */
+static void set_linger(struct interest *in, int64_t linger_ms)
+{
+    int64_t latest = clock_now_ms() + linger_ms;
+    in->linger_ms = linger_ms;
+    LIST_EACH (node, &in->idle) {
+        struct room *room = container_of(node, struct room, idle.link);
+        room->idle.due_ms = MIN(room->idle.due_ms, latest);
+    }
+    if (!list_is_empty(&in->idle))
+        arm(&in->linger, 0);
+}
+
 void interest_set_bus(struct interest *in, struct bus *b, int64_t linger_ms)
 {
     bool was_up = in->up;
-    in->linger_ms = linger_ms;
+    set_linger(in, linger_ms);
     if (in->bus == b)
         return;
     in->bus = b;
