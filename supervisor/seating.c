@@ -136,9 +136,10 @@ static void close_seat(struct supervisor *s, struct listener_row *row, unsigned 
 static void drain_seat(struct supervisor *s, struct listener_row *row, unsigned slot)
 {
     struct member *owner = owner_of(s, row, slot);
-    if (owner && !member_is_alive(owner))
+    bool is_alive = owner && member_is_alive(owner);
+    if (owner && !is_alive && !s->seating.in_haste)
         return; /* as soon as it is READY */
-    if (owner) {
+    if (is_alive) {
         drain_by(s, owner, row, slot, true);
         return;
     }
@@ -171,10 +172,17 @@ static void settle_leaving(struct supervisor *s, struct listener_row *row, unsig
 
 /* ── seats that stay ── */
 
+/* To a worker that goes on: one that retires has given back what was lent to it. */
+static bool is_lent_out(struct supervisor *s, const struct seating_entry *entry)
+{
+    struct member *m = entry->mode == SEATING_LENT_TO ? server_of(s, entry) : NULL;
+    return m && member_is_running(m);
+}
+
 static void settle_lent(struct supervisor *s, struct listener_row *row, unsigned slot)
 {
     struct seating_entry *entry = entry_of(s, row, slot);
-    bool is_lent = entry->mode == SEATING_LENT_TO && server_of(s, entry);
+    bool is_lent = is_lent_out(s, entry);
     bool should = s->slots.slots[slot].state == SLOT_THROTTLED && !row->is_unix;
     if (should && !is_lent) {
         struct member *neighbour = crew_any(s, slot);
@@ -309,6 +317,8 @@ void seating_missed(struct member *m, uint32_t id, unsigned slot)
         entry->child == m->index)
         *entry = (struct seating_entry){.mode = SEATING_WAITS,
                                         .due_ms = now + SEATING_GRACE_MS};
+    if (s->seating.has_missed)
+        return; /* the timer runs: one who says it again and again must not wind it up */
     s->seating.has_missed = true;
     plan_next(s, now);
 }

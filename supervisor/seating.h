@@ -27,7 +27,7 @@ struct seating {
     struct seating_entry entries[LISTENER_ROWS_MAX][SLOTS_MAX];
     struct event timer;
     bool has_missed; /* somebody has to be sent a listener once more */
-    bool in_haste; /* a stop: no grace */
+    bool in_haste;   /* a stop: no grace */
 };
 
 void seating_init(struct supervisor *s);
