@@ -120,8 +120,10 @@ static int enqueue(struct chan *c, const struct iovec *iov, size_t parts, int fd
     size_t n = 0;
     for (size_t i = 0; i < parts; i++)
         n += iov[i].iov_len;
-    if (c->queued_bytes + sizeof(struct waiting) + n > CHAN_QUEUE_MAX)
+    if (c->queued_bytes + sizeof(struct waiting) + n > CHAN_QUEUE_MAX) {
+        errno = ENOBUFS;
         return -1;
+    }
     int copy = -1;
     if (fd >= 0 && (copy = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0)
         return -1;
@@ -146,8 +148,10 @@ int chan_send(struct chan *c, enum msg_type type, const void *fixed, struct str 
 {
     const struct msg_row *row = msg_find(type);
     BUG_ON(!row || tail.n > MSG_TAIL_MAX);
-    if (!c->base || c->ending)
+    if (!c->base || c->ending) {
+        errno = EPIPE;
         return -1;
+    }
     uint32_t number = type;
     struct iovec iov[] = {
         {&number, sizeof(number)}, {(void *)fixed, row->size}, {(void *)tail.p, tail.n}};

@@ -35,8 +35,9 @@ struct chan {
 int chan_open(struct chan *c, struct event_base *base, int fd, unsigned accepts,
               const struct msg_handlers *handlers, void *ctx, struct err *e) NODISCARD;
 /* fixed must have the table's size for the type (a bug otherwise); tail ≤ MSG_TAIL_MAX;
- * fd -1 or a descriptor that stays the caller's. 0, or -1: the channel is closed or its
- * queue is full (counted by the caller). */
+ * fd -1 or a descriptor that stays the caller's. 0, or -1 and errno: EPIPE, ECONNRESET:
+ * the channel is closed or the peer has gone (which is told by `gone`); else its queue is
+ * full, or memory or descriptors have run out. */
 int chan_send(struct chan *c, enum msg_type type, const void *fixed, struct str tail,
               int fd);
 /* Typed: CHAN_SEND(&w->chan, READY, struct msg_gen, STR_NONE, -1, .gen = 3) */
