@@ -159,6 +159,7 @@ struct slot_loss slot_died(struct slot_table *t, uint32_t child, bool planned,
             s->child = s->successor;
             s->successor = CHILD_NONE;
             s->state = SLOT_STARTING;
+            loss.throttled = false;
         }
     } else if (s->successor == child) {
         loss.was_successor = true;
@@ -330,11 +331,21 @@ static bool seat_agrees(const struct slot_table *t, unsigned slot, uint32_t chil
             t->children[child].state != CHILD_FREE);
 }
 
+/* Who is RUNNING has a worker; a successor has somebody to succeed. */
+static bool slot_agrees(const struct slot_table *t, unsigned slot)
+{
+    const struct slot *s = &t->slots[slot];
+    bool needs_child = s->state == SLOT_STARTING || s->state == SLOT_RUNNING ||
+                       s->successor != CHILD_NONE;
+    if (needs_child && (s->child == CHILD_NONE || s->child == s->successor))
+        return false;
+    return seat_agrees(t, slot, s->child) && seat_agrees(t, slot, s->successor);
+}
+
 static bool is_consistent(const struct slot_table *t)
 {
     for (unsigned i = 0; i < SLOTS_MAX; i++)
-        if (!seat_agrees(t, i, t->slots[i].child) ||
-            !seat_agrees(t, i, t->slots[i].successor))
+        if (!slot_agrees(t, i))
             return false;
     return true;
 }
