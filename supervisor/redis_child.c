@@ -7,6 +7,7 @@
 #include "common/redis_url.h"
 #include "supervisor/portholder.h"
 #include "supervisor/slot.h"
+#include "supervisor/spawn.h"
 
 #include <event2/event_struct.h>
 #include <fcntl.h>
@@ -318,15 +319,6 @@ NORETURN static void die(const char *what)
     _exit(127);
 }
 
-static void reset_signals(void)
-{
-    sigset_t none;
-    for (int sig = 1; sig < NSIG; sig++)
-        signal(sig, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* The child's side. PDEATHSIG comes after setuid, which clears it; should the parent have
  * died before, getppid tells. */
 NORETURN static void become_redis(const struct redis_child *r, int output, pid_t parent)
@@ -338,7 +330,7 @@ NORETURN static void become_redis(const struct redis_child *r, int output, pid_t
         /* the default for pubsub (32 MB) would cut a busy worker off */
         "--client-output-buffer-limit", "pubsub", "256mb", "64mb", "60", NULL};
     int null = open("/dev/null", O_RDONLY);
-    reset_signals();
+    spawn_reset_signals();
     setsid();
     umask(077);
     if (dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0)
@@ -346,11 +338,12 @@ NORETURN static void become_redis(const struct redis_child *r, int output, pid_t
     close_range(3, ~0U, 0);
     if (r->drop && (setgroups(0, NULL) < 0 || setgid(r->gid) < 0 || setuid(r->uid) < 0))
         die("cannot change user");
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         _exit(127);
     if (chdir(r->dir) < 0)
         die(r->dir);
-    execv(r->program, (char *const *)args);
+    execve(r->program, (char *const *)args, spawn_environment());
     die(r->program);
 }
 

@@ -71,23 +71,26 @@ NORETURN static void fail(int report, const char *step)
 }
 
 /* Sources above the fixed numbers first: one of them could stand where another has to go.
- */
+ * What heliod itself has inherited goes no further: neither a terminal nor somebody's
+ * lock. */
 static void place_fds(const struct spawn *s, int *report)
 {
     int from[] = {s->chan_fd, s->counters_fd, s->log_fd};
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     *report = fcntl(*report, F_DUPFD_CLOEXEC, SPAWN_FD_N);
     for (unsigned i = 0; i < ARRAY_LEN(from); i++)
         from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, SPAWN_FD_N);
     for (unsigned i = 0; i < ARRAY_LEN(from); i++)
         if (from[i] < 0 || dup2(from[i], SPAWN_FD_CHAN + (int)i) < 0)
             fail(*report, "descriptors");
-    /* What a bug or a sanitizer prints last becomes log lines; and nobody's terminal is
-     * held. */
-    if (dup2(SPAWN_FD_LOG, STDOUT_FILENO) < 0 || dup2(SPAWN_FD_LOG, STDERR_FILENO) < 0)
+    /* What a bug or a sanitizer prints last becomes log lines. */
+    if (dup2(null, STDIN_FILENO) < 0 || dup2(SPAWN_FD_LOG, STDOUT_FILENO) < 0 ||
+        dup2(SPAWN_FD_LOG, STDERR_FILENO) < 0 ||
+        close_range(SPAWN_FD_N, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
         fail(*report, "descriptors");
 }
 
-static void reset_signals(void)
+void spawn_reset_signals(void)
 {
     sigset_t none;
     for (int i = 1; i < NSIG; i++)
@@ -120,11 +123,9 @@ static void bind_to_parent(pid_t parent, int report)
         _exit(127);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         fail(report, "no_new_privs");
-    (void)prctl(PR_SET_DUMPABLE, 1); /* a crash leaves a core, setuid or not */
 }
 
-/* Secrets may have come to us by environment: a worker gets these and nothing else. */
-static char **clean_environment(void)
+char **spawn_environment(void)
 {
     static const char *const kept[] = {
         "PATH=",          "TZ=",
@@ -151,12 +152,12 @@ NORETURN static void become_worker(const struct spawn *s, pid_t parent, int repo
     char *argv[] = {"heliod-worker",    slot, worker, (char *)s->log_level,
                     (char *)s->run_dir, NULL};
     place_fds(s, &report);
-    reset_signals();
+    spawn_reset_signals();
     if (setsid() < 0)
         fail(report, "setsid");
     drop_privileges(&s->user, report);
     bind_to_parent(parent, report);
-    execve(s->path, argv, clean_environment());
+    execve(s->path, argv, spawn_environment());
     fail(report, "exec");
 }
 

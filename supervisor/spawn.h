@@ -35,6 +35,13 @@ struct spawn {
  * riddle later. Returns the pid, or -1 and e. */
 pid_t spawn_worker(const struct spawn *s, struct err *e) NODISCARD;
 
+/* For any child of ours, between fork and exec: no handler, nothing blocked or ignored.
+ */
+void spawn_reset_signals(void);
+/* Secrets may have come to us by environment: children get what is known to be needed,
+ * nothing else. Never freed: the exec ends it. */
+char **spawn_environment(void);
+
 /* heliod-worker: beside our own program (a build tree), else where it is installed.
  * Caller frees. */
 char *spawn_find_worker(void);
