@@ -14,7 +14,7 @@ struct question {
     uint64_t count;
     bool waits_for[CHILDREN_MAX];
     unsigned waiting, asked, failed;
-    enum msg_status status; /* worst so far */
+    enum msg_status status; /* of the last failure */
     struct buf text;        /* who did not answer, and why */
     char *tail;             /* PUBLISH: to be said again to another one */
     size_t tail_n;
@@ -46,7 +46,8 @@ static void pause_all(struct question *q, bool pause)
     {
         if (!q->waits_for[m->index])
             continue;
-        if (pause ? m->pauses++ == 0 : --m->pauses == 0)
+        bool is_first = pause && m->pauses++ == 0, is_last = !pause && --m->pauses == 0;
+        if (is_last || (is_first && !m->is_reaped)) /* last words are read at once */
             chan_pause(&m->chan, pause);
     }
 }

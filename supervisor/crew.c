@@ -13,6 +13,7 @@
 
 #define ROOM "crew"
 #define RETIRE_MARGIN_MS 5000 /* beyond what the worker was granted */
+#define NO_SEAT_MS 1000       /* the table of processes is full: until the next look */
 
 static void on_due(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
 {
@@ -137,7 +138,7 @@ static void plan_due(struct supervisor *s)
 {
     int64_t next = slot_next_due(&s->slots), now = clock_now_ms();
     event_del(&s->crew.due);
-    if (next == INT64_MAX || supervisor_is_stopping(s))
+    if (next == INT64_MAX || s->phase >= SUPERVISOR_STOPPING)
         return;
     int64_t wait = MAX(next - now, 1);
     struct timeval tv = {wait / 1000, wait % 1000 * 1000};
@@ -149,17 +150,20 @@ static void start_due(struct supervisor *s, unsigned slot)
     struct err e = {0};
     if (start_worker(s, slot, &e) == 0)
         return;
+    int64_t now = clock_now_ms(), *due = &s->slots.slots[slot].due_ms;
+    if (slot_is_due(&s->slots, slot, now)) /* there was not even a seat for it */
+        *due = now + NO_SEAT_MS;
     if (s->phase == SUPERVISOR_BOOTING)
         supervisor_boot_failed(s, "%s", e.text);
     else
         log_error("no worker for slot %u: %s; next attempt in %" PRId64 " ms", slot,
-                  e.text, s->slots.slots[slot].due_ms - clock_now_ms());
+                  e.text, *due - now);
 }
 
 void crew_fill(struct supervisor *s)
 {
     int64_t now = clock_now_ms();
-    for (unsigned i = 0; i < SLOTS_MAX && !supervisor_is_stopping(s); i++)
+    for (unsigned i = 0; i < SLOTS_MAX && s->phase < SUPERVISOR_STOPPING; i++)
         if (slot_is_due(&s->slots, i, now))
             start_due(s, i);
     plan_due(s);
@@ -187,6 +191,12 @@ void crew_kill(struct member *m, int sig)
         kill(member_child(m)->pid, sig);
 }
 
+static void note_gone(struct member *m)
+{
+    m->is_gone = true;
+    member_child(m)->chan_fd = -1;
+}
+
 void crew_tell(struct member *m, enum msg_type type, const void *fixed, struct str tail,
                int fd)
 {
@@ -196,26 +206,12 @@ void crew_tell(struct member *m, enum msg_type type, const void *fixed, struct s
         return;
     if (errno == EPIPE || errno == ECONNRESET)
         return; /* it is dying; that is told elsewhere */
-    log_error("worker takes no message (%s): killed slot=%u pid=%d", msg_find(type)->name,
-              member_child(m)->slot, member_child(m)->pid);
-    crew_kill(m, SIGKILL);
-}
-
-/* A book beyond one message loses its last lines, whole ones. */
-static struct str fitting_book(const struct supervisor *s)
-{
-    struct str book = s->resolve ? resolve_book(s->resolve) : STR_NONE;
-    if (book.n <= MSG_TAIL_MAX)
-        return book;
-    log_error("the address book is too long: %zu bytes", book.n);
-    for (book.n = MSG_TAIL_MAX; book.n && book.p[book.n - 1] != '\n';)
-        book.n--;
-    return book;
+    crew_give_up(m, "it takes no messages");
 }
 
 void crew_send_addresses(struct supervisor *s, struct member *only)
 {
-    struct str book = fitting_book(s);
+    struct str book = resolve_book(s->resolve);
     CREW_EACH(m, s)
     if (m->has_greeted && (!only || m == only))
         CREW_TELL(m, ADDRESSES, struct msg_empty, book, -1, 0);
@@ -239,9 +235,13 @@ void crew_set_level(struct supervisor *s, enum log_level level)
 
 void crew_give_up(struct member *m, const char *why)
 {
+    if (m->is_gone || m->is_reaped)
+        return;
     log_error("worker killed: %s slot=%u pid=%d", why, member_child(m)->slot,
               member_child(m)->pid);
     crew_kill(m, SIGKILL);
+    chan_close(&m->chan);
+    note_gone(m);
 }
 
 void crew_greeted(struct member *m, const struct msg_hello *hello, struct str server_id)
@@ -258,6 +258,8 @@ void crew_greeted(struct member *m, const struct msg_hello *hello, struct str se
     m->has_greeted = true;
     uuid_text(&id, c->server_id);
     crew_send_addresses(m->s, m);
+    if (m->s->phase == SUPERVISOR_UNREADY)
+        CREW_TELL(m, UNREADY, struct msg_empty, STR_NONE, -1, 0);
     if (member_child(m)->state != CHILD_STARTING)
         return; /* given up meanwhile */
     seating_give(m->s, m);
@@ -295,10 +297,16 @@ static void remember_lost(struct supervisor *s, const char *server_id)
 /* ── configuration: outside of a transaction whoever agrees to the live one may apply it
  * ── */
 
+/* An answer to an offer that was taken back is none. */
+static bool is_answer(const struct member *m, uint32_t gen)
+{
+    return m->offered && gen == m->offered;
+}
+
 void crew_conf_ready(struct member *m, uint32_t gen)
 {
-    if (gen != m->offered)
-        return; /* the answer to an offer that was taken back */
+    if (!is_answer(m, gen))
+        return;
     m->offered = 0;
     if (reload_agreed(m->s, m, gen))
         return;
@@ -310,18 +318,22 @@ void crew_conf_ready(struct member *m, uint32_t gen)
 
 void crew_conf_refused(struct member *m, uint32_t gen, struct str why)
 {
-    if (gen != m->offered)
+    if (!is_answer(m, gen))
         return;
     m->offered = 0;
     if (reload_refused(m->s, m, gen, why))
         return;
-    if (m->s->phase == SUPERVISOR_BOOTING)
+    if (m->s->phase == SUPERVISOR_BOOTING) {
         supervisor_boot_failed(m->s, "%s: " STR_FMT, m->s->options->conf_file,
                                STR_ARG(why));
-    else if (gen == m->s->conf->generation)
-        log_error("worker refuses the live configuration: %s", log_esc(why));
-    if (gen == m->s->conf->generation)
-        crew_give_up(m, "it refuses the live configuration");
+        return;
+    }
+    if (gen != m->s->conf->generation) {
+        crew_offer(m); /* what it refuses has been replaced meanwhile */
+        return;
+    }
+    log_error("worker refuses the live configuration: %s", log_esc(why));
+    crew_give_up(m, "it refuses the live configuration");
 }
 
 /* The successor has the same sockets: what its predecessor had is no longer its to drain.
@@ -343,10 +355,14 @@ void crew_is_ready(struct member *m, uint32_t gen)
 {
     struct supervisor *s = m->s;
     struct child *c = member_child(m);
+    if (!m->has_greeted) {
+        crew_give_up(m, "odd greeting");
+        return;
+    }
     c->generation = gen;
     if (gen != s->conf->generation && !m->offered)
         crew_offer(m); /* a reload went through while it was starting */
-    if (m->s->crew.level != (enum log_level)s->conf->main.log.level)
+    if (s->crew.level != (enum log_level)s->conf->main.log.level)
         CREW_TELL(m, LOG_LEVEL, struct msg_level, STR_NONE, -1, .level = s->crew.level);
     if (c->state != CHILD_STARTING)
         return;
@@ -451,9 +467,9 @@ static void after_death(struct supervisor *s, unsigned slot, const struct slot_l
         ctl_replaced(s, slot, true, "");
     if (loss->throttled)
         log_error(
-            "slot %u failed %d times in a row: its listeners are lent to a neighbour;"
+            "slot %u failed %u times in a row: its listeners are lent to a neighbour;"
             " next attempt in %" PRId64 " ms",
-            slot, SLOT_THROTTLE_AT, loss->delay_ms);
+            slot, s->slots.slots[slot].failures, loss->delay_ms);
 }
 
 static void bury(struct member *m)
@@ -476,7 +492,7 @@ static void bury(struct member *m)
     seating_forget(s, m->index);
     pages_drop(m);
     struct slot_loss loss = slot_died(&s->slots, m->index, planned, now);
-    if (loss.was_serving && dead.server_id[0] && !supervisor_is_stopping(s))
+    if (loss.was_serving && dead.server_id[0] && s->phase < SUPERVISOR_STOPPING)
         remember_lost(s, dead.server_id);
     free_member(m);
     after_death(s, dead.slot, &loss);
@@ -494,13 +510,24 @@ void crew_look_for_death(struct member *m)
 
 void crew_gone(struct member *m, const char *why)
 {
-    m->is_gone = true;
-    member_child(m)->chan_fd = -1;
+    note_gone(m);
     if (!m->is_reaped) {
         log_debug("a worker's channel ended: %s pid=%d", why, member_child(m)->pid);
         m->kill_ms = clock_now_ms() + CREW_GONE_GRACE_MS;
     }
     crew_look_for_death(m);
+}
+
+const char *crew_name(void *supervisor, pid_t pid)
+{
+    static char name[48];
+    const struct slot_table *t = &((struct supervisor *)supervisor)->slots;
+    uint32_t index = slot_child_by_pid(t, pid);
+    if (index == CHILD_NONE)
+        return NULL;
+    snprintf(name, sizeof name, "worker[%u.%u]", t->children[index].slot,
+             t->children[index].worker);
+    return name;
 }
 
 bool crew_reap(struct supervisor *s, pid_t pid, int status)

@@ -1,7 +1,6 @@
-/* crew: the living workers: their channels, their counters, their births and deaths.
- * Owns each worker's channel; the plain facts about them stand in the
- * slot table. Never decides when a slot is due (slot) or who serves which listener
- * (seating). */
+/* crew: the living workers: their channels, their births and deaths. Owns each worker's
+ * channel; the plain facts about them stand in the slot table. Never decides when a slot
+ * is due (slot) or who serves which listener (seating). */
 #ifndef SUPERVISOR_CREW_H
 #define SUPERVISOR_CREW_H
 
@@ -39,8 +38,6 @@ struct member {
 
 struct crew {
     struct member *members[CHILDREN_MAX];
-    struct counters *pages[SLOTS_MAX];       /* outlive the workers of a slot */
-    struct counters past[SLOTS_MAX];         /* totals of pages that are gone */
     struct event due;                        /* the next slot to fill */
     char lost[CREW_LOST_MAX][SERVER_ID_MAX]; /* dead workers nobody was told of yet */
     unsigned lost_n;
@@ -66,6 +63,8 @@ void crew_is_ready(struct member *m, uint32_t gen);
 void crew_bus_state(struct member *m, bool on, struct str why);
 void crew_gone(struct member *m, const char *why);
 
+/* As it logs: "worker[0.1]". NULL: no worker. (A logsink_who_fn.) */
+const char *crew_name(void *supervisor, pid_t pid);
 /* SIGCHLD: false when the pid is none of the workers. */
 bool crew_reap(struct supervisor *s, pid_t pid, int status);
 /* Buries it if it was reaped and its channel was read to the end. */
@@ -77,7 +76,8 @@ void crew_tell(struct member *m, enum msg_type type, const void *fixed, struct s
 #define CREW_TELL(m, name, type, tail, fd, ...)                                          \
     crew_tell(m, MSG_##name, &(type){__VA_ARGS__}, tail, fd)
 void crew_kill(struct member *m, int sig);
-void crew_give_up(struct member *m, const char *why); /* it misbehaves: logged, SIGKILL */
+/* It misbehaves: logged, SIGKILL; nothing it still says is heard. */
+void crew_give_up(struct member *m, const char *why);
 /* Sends it the live configuration; APPLY follows its answer. */
 void crew_offer(struct member *m);
 void crew_send_addresses(struct supervisor *s, struct member *only); /* NULL: to all */

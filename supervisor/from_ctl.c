@@ -229,7 +229,7 @@ void ctl_reloaded(struct supervisor *s, uint32_t round, bool ok, const char *tex
 void ctl_replaced(struct supervisor *s, unsigned slot, bool ok, const char *text)
 {
     if (!ok)
-        log_error("slot %u keeps its worker: %s", slot, text);
+        log_error("the worker of slot %u is not replaced: %s", slot, text);
     LIST_EACH_SAFE (node, &s->ctl.clients) {
         struct client *c = container_of(node, struct client, link);
         if (c->state == CLIENT_REPLACES && c->slot == slot)
@@ -354,25 +354,37 @@ static int bind_path(int fd, const char *path, mode_t mode, struct err *e)
     return 0;
 }
 
+/* Workers talk to strangers: they must not get at what commands heliod. */
+static int find_group(struct supervisor *s, const char *name, struct err *e)
+{
+    struct ctl *ctl = &s->ctl;
+    if (spawn_group_find(name, &ctl->has_group, &ctl->group, e) < 0)
+        return -1;
+    if (ctl->has_group && s->user.drop && ctl->group == s->user.gid)
+        return err_set(e,
+                       "admin_group `%s` is the group of the workers' user, too: it "
+                       "needs to be one of its own",
+                       name);
+    return 0;
+}
+
+/* What it has made when it fails is taken away by ctl_close. */
 int ctl_open(struct supervisor *s, const char *admin_group, struct err *e)
 {
     struct ctl *ctl = &s->ctl;
     struct buf path = {0};
-    if (spawn_group_find(admin_group, &ctl->has_group, &ctl->group, e) < 0)
+    if (find_group(s, admin_group, e) < 0)
         return -1;
     buf_printf(&path, "%s/heliod.sock", s->run_dir);
+    ctl->path = mem_strdup(buf_cstr(&path));
+    buf_free(&path);
     ctl->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (ctl->fd < 0)
         return err_errno(e, "control socket");
-    int rc = bind_path(ctl->fd, buf_cstr(&path), ctl->has_group ? 0660 : 0600, e);
-    if (rc == 0) {
-        ctl->path = mem_strdup(buf_cstr(&path));
-        if (ctl->has_group && chown(ctl->path, (uid_t)-1, ctl->group) < 0)
-            rc = err_errno(e, "admin_group `%s` cannot own %s", admin_group, ctl->path);
-    }
-    buf_free(&path);
-    if (rc < 0)
+    if (bind_path(ctl->fd, ctl->path, ctl->has_group ? 0660 : 0600, e) < 0)
         return -1;
+    if (ctl->has_group && chown(ctl->path, (uid_t)-1, ctl->group) < 0)
+        return err_errno(e, "admin_group `%s` cannot own %s", admin_group, ctl->path);
     event_assign(&ctl->readable, s->base, ctl->fd, EV_READ | EV_PERSIST, on_connect, s);
     event_add(&ctl->readable, NULL);
     return 0;
@@ -384,7 +396,7 @@ void ctl_close(struct supervisor *s)
     LIST_EACH_SAFE (node, &ctl->clients)
         free_client(container_of(node, struct client, link));
     event_del(&ctl->retry);
-    if (ctl->fd >= 0 && ctl->path)
+    if (event_initialized(&ctl->readable))
         event_del(&ctl->readable);
     fd_close(&ctl->fd);
     if (ctl->path)

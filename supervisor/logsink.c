@@ -15,7 +15,8 @@
 #define ROOM "log"
 #define LINE_MAX_BYTES 9216
 #define LINES_A_TURN 256
-#define WORKER_BACKLOG (1 << 20) /* bytes of lines that may wait for us */
+#define WORKER_BACKLOG (1 << 20) /* bytes of lines that may wait for us, as … */
+#define LINES_PRESENT 8192       /* … fewer lines than these: each takes 256 and more */
 
 void logsink_init(struct logsink *l)
 {
@@ -286,69 +287,91 @@ void logsink_line(void *ctx, enum log_level level, struct str line)
 
 /* ── workers' lines ── */
 
-/* "<time> <level> …" is a line of the log room; anything else is what a dying worker
- * printed. */
-static bool read_level(struct str line, enum log_level *level)
+/* "<time> <level> <process> …" is a line of the log room, if the process is its writer;
+ * anything else is what a dying worker printed. */
+static bool read_level(struct str line, const char *writer, enum log_level *level)
 {
     struct str rest;
     struct str time = str_split(line, ' ', &rest);
     return time.n == 24 && time.p[23] == 'Z' &&
-           log_level_parse(str_split(rest, ' ', &rest), level);
+           log_level_parse(str_split(rest, ' ', &rest), level) &&
+           str_is(str_split(rest, ' ', &rest), writer);
 }
 
-/* A worker is less trusted than we are: no control character of its reaches the file. */
-static void clean(char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)p[i] < 0x20 || p[i] == 0x7f)
-            p[i] = '?';
-}
-
-static void take_line(struct logsink *l, char *p, size_t n)
+/* A worker is less trusted than we are: nothing it says reaches the file unescaped. */
+static void take_line(struct logsink *l, struct str said, const char *writer)
 {
     enum log_level level;
     struct buf line = {0};
-    clean(p, n);
-    if (n == 0)
+    char head[64];
+    if (said.n == 0)
         return;
-    if (read_level((struct str){p, n}, &level)) {
-        logsink_line(l, level, (struct str){p, n});
-        return;
+    if (!writer || !read_level(said, writer, &level)) {
+        level = LOG_LEVEL_WARN;
+        snprintf(head, sizeof head, "%s printed: ", writer ? writer : "a worker");
+        compose(&line, level, head);
     }
-    compose(&line, LOG_LEVEL_WARN, "a worker printed: ");
-    buf_put(&line, p, n);
-    logsink_line(l, LOG_LEVEL_WARN, buf_view(&line));
+    buf_escape(&line, said, LINE_MAX_BYTES - line.n);
+    logsink_line(l, level, buf_view(&line));
     buf_free(&line);
 }
 
-void logsink_drain(struct logsink *l)
+/* One datagram, and who has sent it. */
+static ssize_t receive(const struct logsink *l, char *bytes, size_t cap, pid_t *pid)
+{
+    struct ucred writer = {0};
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof writer)];
+    } control;
+    struct iovec iov = {bytes, cap};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = sizeof control.space};
+    ssize_t n = recvmsg(l->own_end, &m, MSG_DONTWAIT);
+    const struct cmsghdr *h = n < 0 ? NULL : CMSG_FIRSTHDR(&m);
+    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS)
+        memcpy(&writer, CMSG_DATA(h), sizeof writer);
+    *pid = writer.pid;
+    return n;
+}
+
+static void take_lines(struct logsink *l, int max)
 {
     char bytes[LINE_MAX_BYTES];
-    for (int i = 0; i < LINES_A_TURN; i++) {
-        ssize_t n = recv(l->own_end, bytes, sizeof bytes, MSG_DONTWAIT);
-        if (n < 0)
-            return;
-        for (char *p = bytes, *end = bytes + n; p < end;) {
-            char *newline = memchr(p, '\n', (size_t)(end - p));
-            char *stop = newline ? newline : end;
-            take_line(l, p, (size_t)(stop - p));
-            p = stop + 1;
+    pid_t pid;
+    for (ssize_t n; max > 0 && (n = receive(l, bytes, sizeof bytes, &pid)) >= 0; max--) {
+        const char *writer = l->who(l->who_ctx, pid);
+        for (struct str line, rest = {bytes, (size_t)n}; rest.n;) {
+            line = str_split(rest, '\n', &rest);
+            take_line(l, line, writer);
         }
     }
 }
 
-static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
+void logsink_drain(struct logsink *l)
 {
-    logsink_drain(ctx);
+    take_lines(l, LINES_PRESENT);
 }
 
-int logsink_listen(struct logsink *l, struct event_base *base, struct err *e)
+static void on_readable(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
 {
-    int pair[2], size = WORKER_BACKLOG;
+    take_lines(ctx, LINES_A_TURN);
+}
+
+int logsink_listen(struct logsink *l, struct event_base *base, logsink_who_fn who,
+                   void *ctx, struct err *e)
+{
+    int pair[2], size = WORKER_BACKLOG, yes = 1;
     if (fd_pair(SOCK_DGRAM, pair, e) < 0)
         return -1;
     l->own_end = pair[0];
     l->worker_end = pair[1];
+    l->who = who;
+    l->who_ctx = ctx;
+    if (setsockopt(l->own_end, SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) < 0)
+        return err_errno(e, "log socket");
     /* A pair has no limit of datagrams but this one of bytes. */
     if (setsockopt(l->worker_end, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
         (void)setsockopt(l->worker_end, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);

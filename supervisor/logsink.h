@@ -11,6 +11,9 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+/* The process a worker logs as ("worker[0.1]"); NULL: no worker. */
+typedef const char *(*logsink_who_fn)(void *ctx, pid_t pid);
+
 enum logsink_kind { LOGSINK_STDERR, LOGSINK_SYSLOG, LOGSINK_FILE };
 
 struct logsink {
@@ -25,6 +28,8 @@ struct logsink {
     uint64_t lost_total;
     const char *syslog_path; /* "/dev/log" */
     int worker_end, own_end; /* -1: not open */
+    logsink_who_fn who;
+    void *who_ctx;
     struct event readable;
 };
 
@@ -41,10 +46,11 @@ void logsink_detach(struct logsink *l);
 void logsink_line(void *ctx, enum log_level level, struct str line);
 
 /* Workers' lines. The worker end is inherited by every worker; the own end is read by the
- * loop. */
-int logsink_listen(struct logsink *l, struct event_base *base, struct err *e) NODISCARD;
-/* Reads what is there now, at most a few hundred lines: before a worker's death is told,
- * its last words. */
+ * loop. The kernel says who wrote: a line in anybody else's name is told as what its
+ * writer has printed. */
+int logsink_listen(struct logsink *l, struct event_base *base, logsink_who_fn who,
+                   void *ctx, struct err *e) NODISCARD;
+/* Reads what is there now: before a worker's death is told, its last words. */
 void logsink_drain(struct logsink *l);
 
 #endif

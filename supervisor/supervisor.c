@@ -158,12 +158,13 @@ static void fail_without_bus(struct supervisor *s, const struct member *m)
 }
 
 /* Deadlines of the boot: first the workers', then the bus'. */
-static void watch_boot(struct supervisor *s, int64_t now)
+static void watch_boot(struct supervisor *s, int64_t now, int64_t late)
 {
     const struct member *m;
+    s->boot_ms = s->conf ? s->boot_ms + late : now; /* names are resolved first */
+    int64_t waited = now - s->boot_ms;
     if (s->phase != SUPERVISOR_BOOTING || !s->conf)
         return;
-    int64_t waited = now - s->started_ms;
     if (!all_running(s) && waited > s->conf->main.reload_timeout)
         supervisor_boot_failed(
             s, "%u of %u workers became ready within reload_timeout (%" PRId64 " ms)",
@@ -177,11 +178,12 @@ static void watch_boot(struct supervisor *s, int64_t now)
 static void on_tick(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
 {
     struct supervisor *s = ctx;
-    int64_t now = clock_now_ms();
-    if (s->conf)
-        watch_all(s, now, now - s->tick_ms > TICK_LATE_MS);
+    int64_t now = clock_now_ms(), pause = now - s->tick_ms;
+    int64_t late = pause > TICK_LATE_MS ? pause : 0;
     s->tick_ms = now;
-    watch_boot(s, now);
+    if (s->conf)
+        watch_all(s, now, late);
+    watch_boot(s, now, late);
 }
 
 /* Only its owner may write there: the control socket and the pidfile are trusted by their
@@ -250,7 +252,7 @@ static void on_book_changed(void *ctx)
 static void start_tick(struct supervisor *s)
 {
     struct timeval tv = {0, SUPERVISOR_TICK_MS * 1000};
-    s->tick_ms = clock_now_ms();
+    s->tick_ms = s->boot_ms = clock_now_ms();
     event_assign(&s->tick, s->base, -1, EV_PERSIST, on_tick, s);
     event_add(&s->tick, &tv);
 }
@@ -290,13 +292,14 @@ static int open_logs(struct supervisor *s, const struct conf *c, struct err *e)
     if (logsink_open(&s->logs, c->main.log.target, e) < 0)
         return -1;
     log_init("heliod", logsink_line, &s->logs);
-    return logsink_listen(&s->logs, s->base, e);
+    return logsink_listen(&s->logs, s->base, crew_name, s, e);
 }
 
 /* In the order in which one thing needs another; whatever fails, close_all undoes what
  * was done. */
 static int boot(struct supervisor *s, struct conf *c, struct err *e)
 {
+    watch_signals(s); /* before there is anything that a signal could leave behind */
     (void)fd_raise_limit();
     if (spawn_user_find(c->main.user.p, &s->user, e) < 0 || open_run_dir(s, e) < 0 ||
         open_pidfile(s, e) < 0 || open_logs(s, c, e) < 0)
@@ -306,7 +309,6 @@ static int boot(struct supervisor *s, struct conf *c, struct err *e)
     if (geteuid() == 0 && !s->user.drop)
         log_warn("workers run as root: set `user`");
     (void)orphans_end(s->run_dir, s->user.uid);
-    watch_signals(s);
     s->resolve = resolve_new(s->base, on_book_changed, s);
     if (!s->resolve)
         return err_set(e, "names cannot be resolved here");

@@ -39,6 +39,7 @@ struct supervisor {
     int exit_code;
     char *boot_failure; /* why, when it never got beyond BOOTING */
     int64_t started_ms, tick_ms;
+    int64_t boot_ms; /* BOOTING: since when workers and the bus are waited for */
 
     struct event_base *base;
     struct event signals[6], tick;

@@ -44,19 +44,27 @@ static void watch_kill(struct member *m, int64_t now)
 static void watch_start(struct member *m, int64_t now)
 {
     const struct child *c = member_child(m);
-    if (c->state != CHILD_STARTING || m->s->phase == SUPERVISOR_BOOTING || m->kill_ms ||
-        now - c->started_ms < START_LIMIT_MS)
-        return;
-    crew_give_up(m, "it does not become ready");
-    m->kill_ms = now + CREW_GONE_GRACE_MS;
+    if (c->state == CHILD_STARTING && m->s->phase != SUPERVISOR_BOOTING && !m->kill_ms &&
+        now - c->started_ms >= START_LIMIT_MS)
+        crew_give_up(m, "it does not become ready");
 }
 
-void watch_all(struct supervisor *s, int64_t now, bool is_late)
+static void forgive(struct member *m, int64_t ms)
+{
+    struct child *c = member_child(m);
+    m->turns_ms += ms;
+    m->reaped_ms += ms;
+    if (m->kill_ms)
+        m->kill_ms += ms;
+    if (c->state == CHILD_STARTING)
+        c->started_ms += ms;
+}
+
+void watch_all(struct supervisor *s, int64_t now, int64_t late)
 {
     CREW_EACH(m, s)
     {
-        if (is_late)
-            m->turns_ms = now;
+        forgive(m, late);
         if (m->is_reaped) { /* its channel should have ended long ago */
             if (now - m->reaped_ms > CREW_GONE_GRACE_MS) {
                 m->is_gone = true;

@@ -7,7 +7,8 @@
 
 struct supervisor;
 
-/* is_late: this tick came late, so that nobody could do anything meanwhile. */
-void watch_all(struct supervisor *s, int64_t now_ms, bool is_late);
+/* late_ms: this tick came so late that nobody may have been able to do anything
+ * meanwhile: all deadlines move. 0: in time. */
+void watch_all(struct supervisor *s, int64_t now_ms, int64_t late_ms);
 
 #endif

@@ -200,6 +200,14 @@ static void test_a_daemon_has_no_stderr(void **state UNUSED)
 
 #define AT "2026-01-01T00:00:00.000Z "
 
+static const char *writer = "w[1]";
+
+static const char *who(void *ctx UNUSED, pid_t pid)
+{
+    assert_int_equal(pid, getpid());
+    return writer;
+}
+
 static void hand_in(const char *text)
 {
     assert_int_equal(send(sink.worker_end, text, strlen(text), 0), strlen(text));
@@ -209,13 +217,14 @@ static void test_workers_lines(void **state UNUSED)
 {
     struct err e = {0};
     open_target(file);
-    assert_int_equal(logsink_listen(&sink, base, &e), 0);
-    hand_in(AT "info w: a");
-    hand_in(AT "info w: b\n");
-    hand_in(AT "error w: \033[31mred\n\n" AT "warn w: c");
+    assert_int_equal(logsink_listen(&sink, base, who, NULL, &e), 0);
+    hand_in(AT "info w[1] x: a");
+    hand_in(AT "info w[1] x: b\n");
+    hand_in(AT "error w[1] x: \033[31m\302\2331mred\\n\n\n" AT "warn w[1] x: c");
     event_base_loop(base, EVLOOP_ONCE);
-    expect_file(file, AT "info w: a\n" AT "info w: b\n" AT "error w: ?[31mred\n" AT
-                         "warn w: c\n");
+    expect_file(file,
+                AT "info w[1] x: a\n" AT "info w[1] x: b\n" AT
+                   "error w[1] x: \\x1b[31m\\xc2\\x9b1mred\\n\n" AT "warn w[1] x: c\n");
 }
 
 static void test_what_a_worker_prints(void **state UNUSED)
@@ -223,12 +232,44 @@ static void test_what_a_worker_prints(void **state UNUSED)
     struct err e = {0};
     struct buf got = {0};
     open_target(file);
-    assert_int_equal(logsink_listen(&sink, base, &e), 0);
+    assert_int_equal(logsink_listen(&sink, base, who, NULL, &e), 0);
     hand_in("worker.c:12: BUG: x > y\n");
     event_base_loop(base, EVLOOP_ONCE);
     assert_int_equal(fd_read_file(file, 1 << 20, &got, &e), 0);
     assert_string_equal(buf_cstr(&got) + 25,
-                        "warn heliod log: a worker printed: worker.c:12: BUG: x > y\n");
+                        "warn heliod log: w[1] printed: worker.c:12: BUG: x > y\n");
+    buf_free(&got);
+}
+
+/* Nobody logs in another one's name, nor without being known. */
+static void test_no_line_is_forged(void **state UNUSED)
+{
+    static const char *const lines[] = {
+        AT "error heliod supervisor: gone",
+        AT "error w[2] x: y",
+        AT "error w[1",
+        AT "error w[1]x y",
+        AT "error",
+        AT "error  w[1] x",
+    };
+    struct err e = {0};
+    struct buf got = {0};
+    char want[256];
+    open_target(file);
+    assert_int_equal(logsink_listen(&sink, base, who, NULL, &e), 0);
+    for (size_t i = 0; i <= ARRAY_LEN(lines); i++) {
+        bool is_stranger = i == ARRAY_LEN(lines);
+        writer = is_stranger ? NULL : "w[1]";
+        const char *line = is_stranger ? AT "info w[1] x: a" : lines[i];
+        hand_in(line);
+        event_base_loop(base, EVLOOP_ONCE);
+        buf_clear(&got);
+        assert_int_equal(fd_read_file(file, 1 << 20, &got, &e), 0);
+        snprintf(want, sizeof want, "warn heliod log: %s printed: %s\n",
+                 writer ? writer : "a worker", line);
+        assert_non_null(strstr(buf_cstr(&got), want));
+    }
+    writer = "w[1]";
     buf_free(&got);
 }
 
@@ -240,9 +281,9 @@ static void test_workers_burst(void **state UNUSED)
     char line[200];
     int sent = 0;
     memset(line, 'x', sizeof line);
-    memcpy(line, AT "info ", strlen(AT "info "));
+    memcpy(line, AT "info w[1] ", strlen(AT "info w[1] "));
     open_target(file);
-    assert_int_equal(logsink_listen(&sink, base, &e), 0);
+    assert_int_equal(logsink_listen(&sink, base, who, NULL, &e), 0);
     while (sent < 100000 && send(sink.worker_end, line, sizeof line, MSG_DONTWAIT) > 0)
         sent++;
     assert_in_range(sent, 100, 99999);
@@ -268,6 +309,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_daemon_has_no_stderr, setup, teardown),
         cmocka_unit_test_setup_teardown(test_workers_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_a_worker_prints, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_line_is_forged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_workers_burst, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
