@@ -67,6 +67,15 @@ static struct waiting *first_waiting(struct chan *c)
                                     : container_of(c->queue.next, struct waiting, link);
 }
 
+/* Of a peer that has gone, too: its end is told where it is read, behind its last
+ * words. */
+static void forget_queue(struct chan *c)
+{
+    for (struct waiting *w; (w = first_waiting(c)) != NULL;)
+        free_waiting(c, w);
+    event_del(&c->wr);
+}
+
 void chan_close(struct chan *c)
 {
     if (!c->base)
@@ -74,9 +83,7 @@ void chan_close(struct chan *c)
     if (reading == c)
         reading = NULL;
     event_del(&c->rd);
-    event_del(&c->wr);
-    for (struct waiting *w; (w = first_waiting(c)) != NULL;)
-        free_waiting(c, w);
+    forget_queue(c);
     fd_close(&c->fd);
     c->base = NULL;
 }
@@ -148,7 +155,7 @@ int chan_send(struct chan *c, enum msg_type type, const void *fixed, struct str 
 {
     const struct msg_row *row = msg_find(type);
     BUG_ON(!row || tail.n > MSG_TAIL_MAX);
-    if (!c->base || c->ending) {
+    if (!c->base) {
         errno = EPIPE;
         return -1;
     }
@@ -185,24 +192,6 @@ void chan_pause(struct chan *c, bool pause)
         event_add(&c->rd, NULL);
 }
 
-void chan_end(struct chan *c)
-{
-    if (!c->base || c->ending)
-        return;
-    c->ending = true;
-    if (list_is_empty(&c->queue))
-        event_active(&c->wr, EV_WRITE, 0);
-}
-
-static void on_queue_empty(struct chan *c)
-{
-    event_del(&c->wr);
-    if (c->ending)
-        leave(c, "ended");
-    else if (c->drained)
-        c->drained(c->ctx);
-}
-
 static void on_writable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
 {
     struct chan *c = arg;
@@ -210,14 +199,19 @@ static void on_writable(evutil_socket_t fd UNUSED, short what UNUSED, void *arg)
     for (int i = 0; i < CHAN_BUDGET && (w = first_waiting(c)) != NULL; i++) {
         struct iovec iov = {w->bytes, w->n};
         if (transmit(c, &iov, 1, w->fd) < 0) {
-            if (errno != EAGAIN)
+            if (errno == EPIPE || errno == ECONNRESET)
+                forget_queue(c);
+            else if (errno != EAGAIN)
                 leave(c, strerror(errno));
             return;
         }
         free_waiting(c, w);
     }
-    if (list_is_empty(&c->queue))
-        on_queue_empty(c);
+    if (!list_is_empty(&c->queue))
+        return;
+    event_del(&c->wr);
+    if (c->drained)
+        c->drained(c->ctx);
 }
 
 /* ---- receiving ---- */
@@ -311,8 +305,6 @@ static void deliver(struct chan *c, struct arrival *a)
 {
     const struct msg_row *row = msg_find(a->type);
     const char *wrong = objection(c, a, row);
-    if (c->ending)
-        return;
     if (wrong) {
         refuse(c, a, row, wrong);
         return;

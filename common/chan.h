@@ -25,7 +25,6 @@ struct chan {
     void *ctx;
     struct list queue; /* of messages waiting to be sent */
     size_t queued_bytes;
-    bool ending; /* close when the queue is empty */
     void (*drained)(void *ctx);
     bool is_paused; /* chan_pause */
 };
@@ -47,9 +46,6 @@ size_t chan_queued(const struct chan *c);
 void chan_on_drained(struct chan *c, void (*fn)(void *ctx));
 /* Takes no messages (nor the news that the peer has gone) until it is lifted again. */
 void chan_pause(struct chan *c, bool pause);
-/* Closes after what is queued, then calls `gone` ("ended"), never from within chan_end
- * itself; what still arrives is ignored. */
-void chan_end(struct chan *c);
 /* Now; `gone` is not called. Safe to call twice, on a zeroed struct and inside a handler,
  * which may free the struct after it. */
 void chan_close(struct chan *c);

@@ -59,14 +59,14 @@ static void reply(struct fake *f, uint32_t id)
     for (size_t i = 0; i < ROWS && s->rows[i]; i++)
         CHAN_SEND(&f->chan, ROW, struct msg_id, str_of(s->rows[i]), -1, .id = id);
     if (s->mode == HANG_UP)
-        chan_end(&f->chan);
+        chan_close(&f->chan);
     else if (s->mode == SPEAK_NONSENSE)
         CHAN_SEND(&f->chan, HELLO, struct msg_hello, STR_NONE, -1, .slot = 1);
     else if (s->mode != KEEP_SILENT)
         CHAN_SEND(&f->chan, END, struct msg_end, str_of(s->text), -1, .id = id,
                   .status = s->status, .count = s->count);
     if (s->mode == ANSWER_AND_HANG_UP)
-        chan_end(&f->chan);
+        chan_close(&f->chan);
 }
 
 static void heard(struct fake *f, const char *name, uint32_t id, struct str more)
@@ -159,7 +159,7 @@ NORETURN static void be_supervisor(const struct script *script, int listening,
     if (script->mode == REFUSE_AT_ONCE) {
         CHAN_SEND(&f.chan, END, struct msg_end, str_of(script->text), -1, .id = 0,
                   .status = script->status);
-        chan_end(&f.chan);
+        chan_close(&f.chan);
     }
     event_base_dispatch(f.base);
     _exit(0);
