@@ -5,6 +5,7 @@
 #include "supervisor/conf_yaml.h"
 #include "supervisor/spawn.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/trial.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -184,9 +185,26 @@ static int run_here(struct supervisor_options *options, struct conf *conf)
     return rc != 0 && e.text[0] ? complain(e.text) : rc;
 }
 
+static char *worker_of(const struct command_line *line)
+{
+    return line->worker ? absolute(line->worker) : spawn_find_worker();
+}
+
+static int check(const struct command_line *line, const struct conf *conf)
+{
+    struct err e = {0};
+    char *worker = worker_of(line);
+    int rc = trial_run(conf, worker, &e);
+    free(worker);
+    if (rc < 0)
+        return complain_of_file(e.text);
+    printf("%s: configuration ok\n", line->conf_file);
+    return EXIT_OK;
+}
+
 static int run(const struct command_line *line, const char *conf_file, struct conf *conf)
 {
-    char *worker = line->worker ? absolute(line->worker) : spawn_find_worker();
+    char *worker = worker_of(line);
     struct supervisor_options options = {
         .conf_file = conf_file, .worker = worker, .report_fd = -1};
     signal(SIGPIPE, SIG_IGN); /* the starter may be gone, a log pipe too */
@@ -207,7 +225,7 @@ static int do_with_conf(const struct command_line *line)
     if (conf_yaml_load(file, &conf, &e) < 0)
         rc = complain_of_file(e.text);
     else if (line->deed == DEED_CHECK)
-        printf("%s: configuration ok\n", line->conf_file);
+        rc = check(line, conf);
     else if (line->deed == DEED_PRINT_SOCKET)
         printf(STR_FMT "/heliod.sock\n", STR_ARG(conf->main.run_dir));
     else

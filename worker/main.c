@@ -13,8 +13,23 @@ static int usage(void)
     return 2;
 }
 
+/* The worker's part of `heliod -t`: a configuration is looked at, not served. */
+static int check(void)
+{
+    struct err e = {0};
+    struct shadow s;
+    if (shadow_read(&s, 0, WORKER_FD_CHAN, &e) != 0) {
+        fprintf(stderr, "%s\n", e.text);
+        return 1;
+    }
+    shadow_drop(&s);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2 && str_is(str_of(argv[1]), "check"))
+        return check();
     uint64_t slot, number;
     enum log_level level;
     if (argc != 5 || !str_to_u64(str_of(argv[1]), UINT16_MAX, &slot) ||

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define ROOM "worker"
-#define CONF_BYTES_MAX (64u << 20)
 #define SPARE_DESCRIPTORS 64 /* kept back for Redis and the control channel */
 #define OPENING_GRACE_MS                                                                 \
     1000 /* a stopping worker waits this long for a request under way */
@@ -85,47 +84,18 @@ static void limit_connections(struct worker *w)
 
 /* ---- configuration ---- */
 
-static void shadow_drop(struct worker *w)
-{
-    if (!w->shadow.conf)
-        return;
-    for (size_t i = 0; i < w->shadow.conf->main.endpoints.n; i++)
-        settings_unref(w->shadow.sets[i]);
-    free(w->shadow.sets);
-    conf_unref(w->shadow.conf);
-    w->shadow = (struct shadow){0};
-}
-
 int worker_commit(struct worker *w, uint32_t gen, int fd, struct err *e)
 {
-    struct buf bytes = {0};
-    struct conf *conf = NULL;
-    shadow_drop(w);
+    shadow_drop(&w->shadow);
     if (fd < 0)
         return err_set(e, "no descriptor is free in a worker to receive it into");
-    if (fd_slurp(fd, CONF_BYTES_MAX, &bytes, e) == 0)
-        conf = conf_decode(buf_view(&bytes), e);
-    if (bytes.p)
-        explicit_bzero(bytes.p, bytes.n);
-    buf_free(&bytes);
-    if (!conf)
-        return -1;
-    w->shadow = (struct shadow){.gen = gen, .conf = conf};
-    w->shadow.sets = mem_new((conf->main.endpoints.n + 1) * sizeof(*w->shadow.sets));
-    for (size_t i = 0; i < conf->main.endpoints.n; i++) {
-        w->shadow.sets[i] = settings_new(conf, &conf->main.endpoints.v[i], e);
-        if (w->shadow.sets[i])
-            continue;
-        shadow_drop(w);
-        return -1;
-    }
-    return 0;
+    return shadow_read(&w->shadow, gen, fd, e);
 }
 
 void worker_abort(struct worker *w, uint32_t gen)
 {
     if (w->shadow.gen == gen)
-        shadow_drop(w);
+        shadow_drop(&w->shadow);
 }
 
 static struct endpoint *endpoint_find(struct worker *w, const struct conf_endpoint *c)
@@ -200,8 +170,7 @@ int worker_apply(struct worker *w, uint32_t gen, struct err *e)
     apply_endpoints(w);
     conf_unref(w->conf);
     w->conf = w->shadow.conf; /* the references of the shadow go to their new owners */
-    free(w->shadow.sets);
-    w->shadow = (struct shadow){0};
+    shadow_taken(&w->shadow);
     apply_numbers(w, &w->conf->main);
     if (w->bus)
         bus_redis_configure(w->bus, &w->conf->main.redis);
@@ -376,7 +345,7 @@ static void worker_close(struct worker *w)
     hub_free(w->hub);
     if (w->bus)
         w->bus->ops->close(w->bus);
-    shadow_drop(w);
+    shadow_drop(&w->shadow);
     LIST_EACH_SAFE (node, &w->endpoints)
         endpoint_free(container_of(node, struct endpoint, link));
     free(w->site.routes.v);

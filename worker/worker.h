@@ -8,7 +8,7 @@
 #include "common/chan.h"
 #include "worker/http/http.h"
 #include "worker/net/accept.h"
-#include "worker/protocols/endpoint.h"
+#include "worker/shadow.h"
 
 /* The fixed descriptors a worker is born with. */
 enum { WORKER_FD_CHAN = 3, WORKER_FD_COUNTERS = 4, WORKER_FD_LOG = 5 };
@@ -18,13 +18,6 @@ enum worker_phase {
     WORKER_SERVING,
     WORKER_RETIRING, /* accepts nothing new; leaves with the last client */
     WORKER_STOPPING, /* everyone has been told */
-};
-
-/* A configuration that was committed, not yet applied. */
-struct shadow {
-    uint32_t gen;
-    struct conf *conf;
-    struct settings **sets; /* one per endpoint of conf */
 };
 
 struct worker {

@@ -230,3 +230,17 @@ def test_a_failed_start_ends_all_it_began(workdir, redis_server):
     pids = [int(p) for p in (workdir / "pids").read_text().split()] if (workdir / "pids").exists() else []
     eventually(lambda: not any(map(is_alive, pids)), 10, "nobody is left")
     assert not (workdir / "run").exists() and not is_served(port)
+
+
+@pytest.mark.parametrize("auth, what", [
+    ({"method": "jwt", "key": "short", "algorithms": ["HS256"]}, "auth.key: this is a shared secret of 5 bytes"),
+    ({"method": "jwt", "key": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "algorithms": ["RS256"]}, "auth.key"),
+    ({"method": "static", "tokens": "# a comment\nno hash here"}, "auth.tokens: line 2"),
+])
+def test_the_check_looks_into_keys_and_tokens(workdir, auth, what):
+    """What only a worker can judge is judged by `heliod -t`, too."""
+    path = workdir / "c.yaml"
+    path.write_text(json.dumps({"run_dir": str(workdir / "run"), "endpoints": [{"path": "/ws", "auth": auth}]}))
+    done = subprocess.run([BUILD / "heliod", "-t", "-c", path], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == "", done
+    assert str(path) in done.stderr and "endpoint /ws" in done.stderr and what in done.stderr, done.stderr
