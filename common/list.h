@@ -17,10 +17,6 @@ static inline bool list_is_empty(const struct list *head)
 {
     return head->next == head;
 }
-static inline bool list_is_linked(const struct list *node)
-{
-    return node->next != node;
-}
 static inline void list_append(struct list *head, struct list *node)
 {
     node->prev = head->prev;

@@ -498,53 +498,30 @@ static int attach(const struct listener_row *row, const uint16_t *places, unsign
     return 0;
 }
 
-/* The places in the group of the seats that new connections go to: those neither leaving
- * nor excluded; if there are none, those not leaving. */
-static unsigned list_places(const struct listeners *l, const struct listener_row *row,
-                            uint16_t *places)
+/* The places in the group of the seats that new connections go to. */
+static unsigned list_places(const struct listener_row *row, uint16_t *places)
 {
     unsigned n = 0;
-    for (int with_excluded = 0; n == 0 && with_excluded < 2; with_excluded++)
-        for (unsigned g = 0; g < row->group_n; g++)
-            if (row->seat[row->group[g]] == LISTENER_SEAT_LIVE &&
-                (with_excluded || !l->excluded[row->group[g]]))
-                places[n++] = (uint16_t)g;
+    for (unsigned g = 0; g < row->group_n; g++)
+        if (row->seat[row->group[g]] == LISTENER_SEAT_LIVE)
+            places[n++] = (uint16_t)g;
     return n;
 }
 
-static int steer(const struct listeners *l, struct listener_row *row, struct err *e)
+static int steer(const struct listener_row *row, struct err *e)
 {
     uint16_t places[SLOTS_MAX];
-    unsigned n = list_places(l, row, places);
-    memset(row->passed_by, 0, sizeof(row->passed_by));
-    if (n == 0 || n == row->group_n)
-        return detach(row, e);
-    for (unsigned g = 0, i = 0; g < row->group_n; g++)
-        row->passed_by[row->group[g]] = i < n && places[i] == g ? (i++, 0) : 1;
-    return attach(row, places, n, e);
+    unsigned n = list_places(row, places);
+    return n == 0 || n == row->group_n ? detach(row, e) : attach(row, places, n, e);
 }
 
 static int steer_all(struct listeners *l, struct err *e)
 {
     int r = 0;
     LISTENERS_EACH(row, l)
-    if (!row->is_unix && row->group_n > 0 && steer(l, row, r < 0 ? NULL : e) < 0)
+    if (!row->is_unix && row->group_n > 0 && steer(row, r < 0 ? NULL : e) < 0)
         r = -1;
     return r;
-}
-
-int listeners_exclude(struct listeners *l, unsigned slot, struct err *e)
-{
-    BUG_ON(slot >= SLOTS_MAX);
-    l->excluded[slot] = 1;
-    return steer_all(l, e);
-}
-
-int listeners_include(struct listeners *l, unsigned slot, struct err *e)
-{
-    BUG_ON(slot >= SLOTS_MAX);
-    l->excluded[slot] = 0;
-    return steer_all(l, e);
 }
 
 /* ---- phase two ---- */
@@ -638,7 +615,6 @@ int listeners_commit(struct listeners *l, struct err *e)
     int r = 0;
     BUG_ON(!l->preparing);
     l->preparing = false;
-    memset(l->excluded + l->next_slots, 0, SLOTS_MAX - l->next_slots);
     LISTENERS_EACH(row, l)
     {
         if (!row->wanted)
@@ -655,12 +631,12 @@ int listeners_commit(struct listeners *l, struct err *e)
 
 /* When a socket leaves the group, the kernel moves the last one into its place. Until the
  * group is steered anew, the program must not name that last place: it would be "by hash"
- * for a moment, and hit excluded sockets. shutdown() makes the socket leave now, whoever
+ * for a moment, and hit leaving sockets. shutdown() makes the socket leave now, whoever
  * else holds a duplicate. */
-static void close_member(struct listeners *l, struct listener_row *row, unsigned slot)
+static void close_member(struct listener_row *row, unsigned slot)
 {
     uint16_t places[SLOTS_MAX];
-    unsigned g = 0, n = list_places(l, row, places);
+    unsigned g = 0, n = list_places(row, places);
     struct err e;
     if (n > 1 && places[n - 1] == row->group_n - 1 && attach(row, places, n - 1, &e) < 0)
         log_warn("%s", e.text);
@@ -670,7 +646,7 @@ static void close_member(struct listeners *l, struct listener_row *row, unsigned
     fd_close(&row->fd[slot]);
     row->group[g] = row->group[--row->group_n];
     row->seat[slot] = LISTENER_SEAT_NONE;
-    if (steer(l, row, &e) < 0)
+    if (steer(row, &e) < 0)
         log_warn("%s", e.text);
 }
 
@@ -680,7 +656,7 @@ void listeners_close(struct listeners *l, uint32_t id, unsigned slot)
     if (!row || slot >= SLOTS_MAX || row->seat[slot] != LISTENER_SEAT_LEAVING)
         return;
     if (!row->is_unix)
-        close_member(l, row, slot);
+        close_member(row, slot);
     row->seat[slot] = LISTENER_SEAT_NONE;
     if (row->state == LISTENER_ROW_LEAVING && row_is_empty(row))
         row_free(row);

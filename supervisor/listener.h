@@ -24,7 +24,8 @@ enum listener_seat_state {
     LISTENER_SEAT_NONE,
     LISTENER_SEAT_PENDING, /* made by a prepare that is not committed */
     LISTENER_SEAT_LIVE,
-    LISTENER_SEAT_LEAVING, /* excluded; its queue is being served */
+    LISTENER_SEAT_LEAVING, /* new connections pass it by (cBPF on the group); its queue is
+                              being served */
 };
 
 /* Plain data: may be copied into another program image together with its descriptors. */
@@ -37,21 +38,19 @@ struct listener_row {
     uint32_t next_backlog, next_mode; /* of the prepare under way */
     uint32_t wanted;                  /* by the prepare under way */
     uint64_t dev, ino;                /* Unix: the file, to remove no other */
-    char address[112];            /* as configured, NUL-terminated; `*:8000` is two rows,
-                                     0.0.0.0:8000 and [::]:8000 */
-    int32_t shared_fd;            /* Unix: the one socket; -1 for TCP */
-    uint32_t group_n;             /* TCP: sockets in the kernel's reuseport group … */
-    uint16_t group[SLOTS_MAX];    /* … and the slot of each, in the kernel's order */
-    int32_t fd[SLOTS_MAX];        /* TCP: -1 or this slot's own socket */
-    uint8_t seat[SLOTS_MAX];      /* enum listener_seat_state, TCP and Unix alike */
-    uint8_t passed_by[SLOTS_MAX]; /* excluded: new connections go to the others */
+    char address[112];         /* as configured, NUL-terminated; `*:8000` is two rows,
+                                  0.0.0.0:8000 and [::]:8000 */
+    int32_t shared_fd;         /* Unix: the one socket; -1 for TCP */
+    uint32_t group_n;          /* TCP: sockets in the kernel's reuseport group … */
+    uint16_t group[SLOTS_MAX]; /* … and the slot of each, in the kernel's order */
+    int32_t fd[SLOTS_MAX];     /* TCP: -1 or this slot's own socket */
+    uint8_t seat[SLOTS_MAX];   /* enum listener_seat_state, TCP and Unix alike */
 };
 struct listeners {
     uint32_t version; /* 1 */
     uint32_t next_id;
-    uint32_t preparing;          /* a prepare is neither committed nor abandoned … */
-    uint32_t next_slots;         /* … and is for so many slots */
-    uint8_t excluded[SLOTS_MAX]; /* as asked for by listeners_exclude */
+    uint32_t preparing;  /* a prepare is neither committed nor abandoned … */
+    uint32_t next_slots; /* … and is for so many slots */
     struct listener_row rows[LISTENER_ROWS_MAX];
 };
 
@@ -74,7 +73,7 @@ int listeners_prepare(struct listeners *l, const struct conf *c, unsigned slots,
                       struct err *e) NODISCARD;
 /* Phase two, exactly one of: commit (pending ones listen and become LIVE, changed
  * backlogs and modes are applied; addresses no longer wanted become LEAVING in all seats;
- * seats of slots >= the prepared count become LEAVING and are excluded) … -1 and e when
+ * seats of slots >= the prepared count become LEAVING) … -1 and e when
  * the kernel refused a part of it: the rest is done, the refused seats are closed and
  * NONE. */
 int listeners_commit(struct listeners *l, struct err *e) NODISCARD;
@@ -86,14 +85,6 @@ void listeners_abandon(struct listeners *l);
 int listeners_fd(const struct listener_row *row, unsigned slot);
 struct listener_row *listeners_find(struct listeners *l,
                                     uint32_t id); /* NULL: no such row (any more) */
-
-/* New connections of all TCP addresses pass this slot by (cBPF on each group) / reach it
- * again. Clients already queued stay queued. A group never excludes its last socket. No
- * effect on Unix addresses. Holds for addresses that a later commit adds too. A client
- * whose handshake is half done when its slot is excluded enters the queue only with its
- * next packet: leave a moment (a round trip) between excluding and the last accept. */
-int listeners_exclude(struct listeners *l, unsigned slot, struct err *e) NODISCARD;
-int listeners_include(struct listeners *l, unsigned slot, struct err *e) NODISCARD;
 
 /* Clients in the accept queue of this seat; 0 for Unix addresses, whose queue cannot be
  * asked. */

@@ -61,10 +61,3 @@ int notify_stopping(void)
 {
     return tell("STOPPING=1\nSTATUS=Stopping\n");
 }
-
-int notify_status(const char *sentence)
-{
-    char text[256];
-    snprintf(text, sizeof text, "STATUS=%s\n", sentence);
-    return tell(text);
-}

@@ -10,6 +10,5 @@
 int notify_ready(pid_t main_pid);
 int notify_reloading(void); /* ended by notify_ready */
 int notify_stopping(void);
-int notify_status(const char *sentence);
 
 #endif
