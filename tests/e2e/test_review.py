@@ -1,5 +1,6 @@
 """What a second reading of the worker found: each of these was wrong once."""
 import asyncio
+import json
 import os
 import signal
 import time
@@ -139,3 +140,40 @@ async def test_a_new_linger_holds_at_once(broker):
     b.ctl("reload")
     await come_and_go("public-short")
     eventually(lambda: db.pubsub_channels("ws:room:public-*") == [], 10)
+
+
+async def test_what_a_client_said_outlives_it(broker, backend):
+    """Messages that were read reach the back end, and its answer is carried out, though their client has gone: one under
+    way, one that waits for its place."""
+    def answer(body):
+        time.sleep(1)
+        return 200, {"send": [{"to": {"broadcast": True}, "event": "heard", "data": body["message"]["event"]}]}
+
+    h = backend(authenticate=(200, {}), message=answer)
+    b = broker(**hooked(h, "authenticate", "message", hooks={"concurrency": 1}))
+    first, second, listener = await entered(b.url), await entered(b.url), await entered(b.url)
+    await first.say("one")
+    eventually(lambda: h.seen("message"), 10)
+    await second.say("two")
+    eventually(lambda: b.counter("hooks_waiting") == 2, 10)
+    for c in first, second:
+        b.ctl("kick", "client", c.id)
+        assert await c.closed() == (4411, "Disconnected by an operator")
+    for event in "one", "two":
+        assert await listener.get() == {"event": "heard", "data": event}
+
+
+async def test_what_a_client_said_outlives_the_service(broker, backend, redis_server):
+    r = redis_server()
+    h = backend(authenticate=(200, {}), message=lambda _: time.sleep(1) or (200, {"send": [{"to": {"user": "u"}, "event": "x"}]}))
+    b = broker(redis={"url": r.url}, **hooked(h, "authenticate", "message"))
+    db = r.client().pubsub()
+    db.subscribe("ws:user:u")
+    assert db.get_message(timeout=10)["type"] == "subscribe"
+    c = await entered(b.url)
+    await c.say("order")
+    eventually(lambda: h.seen("message"), 10)
+    b.signal(signal.SIGTERM)
+    assert await c.closed() == (1001, "Server shutting down")
+    assert json.loads(eventually(lambda: db.get_message(timeout=1), 10)["data"])["event"] == "x"
+    assert b.proc.wait(30) == 0

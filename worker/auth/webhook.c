@@ -488,13 +488,16 @@ struct webhooks *webhooks_new(struct event_base *base, const struct addresses *b
 
 static void abandon(struct webhook_call *call)
 {
-    call->fn = NULL;
+    webhook_fn fn = call->fn;
+    void *ctx = call->ctx;
     if (call->ticket.state == HOOK_ACTIVE) {
         curl_multi_remove_handle(call->w->multi, call->line->easy);
         line_give(call->w, call->line);
         hook_queue_end(&call->ticket);
     }
     bury(call);
+    if (fn)
+        fn(ctx, 0, STR_NONE, "the worker ends");
 }
 
 /* From the last to the first: those behind must not move up. */

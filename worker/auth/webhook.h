@@ -19,7 +19,7 @@ typedef void (*webhook_fn)(void *ctx, int status, struct str body, const char *w
 
 struct webhooks *webhooks_new(struct event_base *base, const struct addresses *book,
                               struct counters *counters, struct err *e);
-void webhooks_free(struct webhooks *w); /* under way: cancelled, fn is not called */
+void webhooks_free(struct webhooks *w); /* what is not over yet ends with status 0 */
 /* POSTs body to url with conf's timeout, secret and CA. fn is called exactly once, never
  * before this returns. NULL: the queue is full. fn NULL: fire and forget (still counted).
  * Calls with the same non-NULL `order` go out one after the other. Url, body and conf are

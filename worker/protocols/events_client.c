@@ -68,20 +68,13 @@ struct events_pending *events_pending_new(struct conn *c)
     BUG_ON(k->pending != NULL);
     k->pending = NEW(struct events_pending);
     k->pending->c = c;
+    k->pending->hub = endpoint_of(c)->services->hub;
     k->pending->set = settings_ref(endpoint_of(c)->set);
     return k->pending;
 }
 
-void events_pending_end(struct conn *c)
+void events_pending_free(struct events_pending *p)
 {
-    struct events_pending *p = events_of(c)->pending;
-    if (!p)
-        return;
-    events_of(c)->pending = NULL;
-    if (p->call)
-        webhook_cancel(p->call);
-    if (p->waits)
-        hub_await_cancel(&p->wait);
     mem_wipe_free(p->text.p, p->text.n); /* may hold a token */
     buf_free(&p->user);
     buf_free(&p->rooms);
@@ -92,6 +85,22 @@ void events_pending_end(struct conn *c)
     free(p->metadata);
     settings_unref(p->set);
     free(p);
+}
+
+void events_pending_end(struct conn *c)
+{
+    struct events_pending *p = events_of(c)->pending;
+    if (!p)
+        return;
+    events_of(c)->pending = NULL;
+    p->c = NULL;
+    if (p->call && p->is_message)
+        return;
+    if (p->call)
+        webhook_cancel(p->call);
+    if (p->waits)
+        hub_await_cancel(&p->wait);
+    events_pending_free(p);
 }
 
 void events_pending_done(struct conn *c)

@@ -11,9 +11,11 @@ enum events_state { EVENTS_UNAUTHORIZED, EVENTS_AUTHENTICATING, EVENTS_AUTHENTIC
 
 /* The one operation of a connection that waits for a hook or for Redis. While there is
  * one, nothing more is read from the client (except during authentication, PROTOCOL A2),
- * so at most one exists. */
+ * so at most one exists. A message at the back end outlives its connection. */
 struct events_pending {
-    struct conn *c;
+    struct conn *c; /* NULL: gone; is_message only */
+    struct hub *hub;
+    bool is_message;
     struct settings *set;      /* as they were when it began */
     struct webhook_call *call; /* NULL: none under way */
     struct hub_wait wait;
@@ -56,11 +58,12 @@ void events_ack(struct conn *c, struct str id_json, bool ok, struct str rooms,
                 const char *message);
 
 struct events_pending *events_pending_new(struct conn *c);
-void events_pending_end(struct conn *c);  /* cancels what is under way */
+void events_pending_end(struct conn *c);  /* cancels what is under way, but no message */
 void events_pending_done(struct conn *c); /* the same; what was sent behind it is read */
 /* Was the connection closed while somebody was asked? Then the operation is ended: the
  * answer, whatever it is, changes nothing any more. */
 bool events_is_over(struct conn *c);
+void events_pending_free(struct events_pending *p); /* of a connection that is gone */
 
 /* The user id for hook bodies and patterns: p NULL when there is none. */
 struct str events_user(const struct conn *c);

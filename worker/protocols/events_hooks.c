@@ -133,18 +133,18 @@ int events_publish_request(struct hub *hub, struct str json, bus_ack_fn fn, void
 static void on_message_answer(void *ctx, int status, struct str body, const char *why)
 {
     struct events_pending *p = ctx;
-    struct conn *c = p->c;
     struct scan_member wanted[] = {{.name = "send"}};
-    p->call = NULL;
     bool ok = status >= 200 && status < 300;
     if (ok && body.n && scan_text(body, wanted, 1) == SCAN_OBJECT &&
         wanted[0].value.type == SCAN_ARRAY)
-        carry_out(services_of(c)->hub, wanted[0].value.raw);
+        carry_out(p->hub, wanted[0].value.raw); /* may end this very connection */
     else if (!ok)
-        log_debug("message hook %s status=%d: %s", conn_esc(c), status, why ? why : "");
-    if (!events_of(c) || events_of(c)->pending != p)
-        return; /* what it sent has ended this very connection */
-    events_pending_done(c);
+        log_debug("message hook status=%d: %s", status, why ? why : "");
+    p->call = NULL;
+    if (p->c)
+        events_pending_done(p->c);
+    else
+        events_pending_free(p);
 }
 
 static void put_member(struct buf *out, const char *name, const struct scan_value *v)
@@ -174,8 +174,9 @@ void events_custom(struct conn *c, const struct events_message *m)
         hub_publish_raw(services_of(c)->hub, STR("ws:inbound"), buf_view(&body));
     if (conf->hooks.message.n) {
         conn_pause(c); /* in order: the next message waits for this answer */
-        events_hook_ask(events_pending_new(c), conf->hooks.message, buf_view(&body),
-                        on_message_answer);
+        struct events_pending *p = events_pending_new(c);
+        p->is_message = true;
+        events_hook_ask(p, conf->hooks.message, buf_view(&body), on_message_answer);
     }
     buf_free(&body);
 }
