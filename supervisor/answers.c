@@ -43,12 +43,19 @@ static const struct counter_row *find_counter(const char *name)
     return NULL;
 }
 
-static uint64_t total(const struct supervisor *s, const struct counter_row *row)
+static uint64_t add_up(const uint64_t sums[SLOTS_MAX])
 {
     uint64_t sum = 0;
     for (unsigned slot = 0; slot < SLOTS_MAX; slot++)
-        sum += pages_sum(s, slot, row);
+        sum += sums[slot];
     return sum;
+}
+
+static uint64_t total(const struct supervisor *s, const char *counter)
+{
+    uint64_t sums[SLOTS_MAX];
+    pages_sum(s, find_counter(counter), sums);
+    return add_up(sums);
 }
 
 static const char *bus_word(const struct supervisor *s)
@@ -107,8 +114,8 @@ static void give_status(const struct supervisor *s, struct answer *a)
     put_text(b, "bus", str_of(bus_word(s)));
     put_number(b, "workers", s->slots.slots_n);
     put_number(b, "running", slot_count(&s->slots, SLOT_RUNNING));
-    put_number(b, "connections", (int64_t)total(s, find_counter("connections")));
-    put_number(b, "websockets", (int64_t)total(s, find_counter("websockets")));
+    put_number(b, "connections", (int64_t)total(s, "connections"));
+    put_number(b, "websockets", (int64_t)total(s, "websockets"));
     put_listeners(b, s);
     buf_char(b, '}');
     send_row(a);
@@ -219,14 +226,16 @@ static void give_counter(const struct supervisor *s, struct answer *a,
                          const struct counter_row *row)
 {
     struct buf *b = &a->json;
+    uint64_t sums[SLOTS_MAX];
+    pages_sum(s, row, sums);
     buf_char(b, '{');
     put_text(b, "name", str_of(row->name));
     put_text(b, "kind", row->is_gauge ? STR("gauge") : STR("total"));
     put_text(b, "help", str_of(row->help));
-    put_number(b, "total", (int64_t)total(s, row));
+    put_number(b, "total", (int64_t)add_up(sums));
     buf_str(b, STR(",\"slots\":["));
     for (unsigned slot = 0; slot < s->slots.slots_n; slot++)
-        buf_printf(b, "%s%" PRIu64, slot ? "," : "", pages_sum(s, slot, row));
+        buf_printf(b, "%s%" PRIu64, slot ? "," : "", sums[slot]);
     buf_str(b, STR("]}"));
     send_row(a);
 }

@@ -21,16 +21,20 @@ static void retire(struct supervisor *s, unsigned slot, struct counters *page, i
     fd_close(fd);
 }
 
-uint64_t pages_sum(const struct supervisor *s, unsigned slot,
-                   const struct counter_row *row)
+void pages_sum(const struct supervisor *s, const struct counter_row *row,
+               uint64_t sums[SLOTS_MAX])
 {
-    uint64_t sum = counters_read(&s->pages.past[slot], row);
-    if (s->pages.of_slot[slot])
-        sum += counters_read(s->pages.of_slot[slot], row);
+    for (unsigned slot = 0; slot < SLOTS_MAX; slot++) {
+        sums[slot] = counters_read(&s->pages.past[slot], row);
+        if (s->pages.of_slot[slot])
+            sums[slot] += counters_read(s->pages.of_slot[slot], row);
+    }
     CREW_EACH(m, s)
-    if (member_child(m)->slot == slot && m->page != s->pages.of_slot[slot])
-        sum += counters_read(m->page, row);
-    return sum;
+    {
+        unsigned slot = member_child(m)->slot;
+        if (m->page != s->pages.of_slot[slot])
+            sums[slot] += counters_read(m->page, row);
+    }
 }
 
 /* A successor gets a page of its own: a page has one writer. */

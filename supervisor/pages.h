@@ -30,8 +30,8 @@ void pages_inherit(struct supervisor *s, unsigned slot, const struct member *hei
 /* The slot is given up: its page goes with its worker, or now if it has none. */
 void pages_give_up(struct supervisor *s, unsigned slot, bool has_worker);
 
-/* Summed over the slot's page, its past and the workers that retire from it. */
-uint64_t pages_sum(const struct supervisor *s, unsigned slot,
-                   const struct counter_row *row);
+/* Adds, slot by slot, its page, its past and the workers that retire from it. */
+void pages_sum(const struct supervisor *s, const struct counter_row *row,
+               uint64_t sums[SLOTS_MAX]);
 
 #endif
