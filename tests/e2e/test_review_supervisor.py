@@ -263,3 +263,145 @@ def can_be_asked(port):
         return True
     except OSError:
         return False
+
+
+# ── time that nobody had ──
+
+def freeze(b, seconds):
+    """Supervisor and workers stand still, as on a machine that is suspended; the supervisor wakes first."""
+    pids = [b.proc.pid, *(pid for pid, name in children(b.proc.pid).items() if name == "heliod-worker")]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)  # this is what is tested
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+
+
+def test_a_pause_of_all_is_nobodys_fault(broker, redis_server):
+    b = broker(workers=2, watchdog="1s", **with_bus(redis_server))
+    pids = [w["pid"] for w in b.workers()]
+    freeze(b, 4)
+    turns = b.counter("turns")
+    eventually(lambda: b.counter("turns") > turns + 4, 10, "all turn again")
+    assert [w["pid"] for w in b.workers()] == pids and "stuck" not in b.log()
+
+
+async def test_a_pause_of_all_does_not_end_the_goodbyes(broker, redis_server):
+    b = broker(workers=2, shutdown_timeout="1s", **with_bus(redis_server))
+    with socket.create_connection(("127.0.0.1", b.port), timeout=20) as s:  # never answers the close
+        s.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+        assert s.recv(4096).startswith(b"HTTP/1.1 101")
+        b.signal(signal.SIGTERM)
+        eventually(lambda: "connections are told 1001" in b.log(), 10, "it says goodbye")
+        freeze(b, 5)
+        assert b.proc.wait(20 * SLACK) == 0
+    assert "did not leave in time" not in b.log()
+
+
+# ── a stop and those who wait ──
+
+def test_whoever_waits_for_a_reload_is_answered_at_a_stop(broker, redis_server):
+    b = broker(workers=2, reload_timeout="60s", **with_bus(redis_server))
+    sleeper = pid_of(b, 1)
+    os.kill(sleeper, signal.SIGSTOP)
+    waiting = []
+    for n in range(2):  # one under way, one behind it
+        waiting.append(subprocess.Popen([BUILD / "helioctl", "-s", b.dir / "run" / "heliod.sock", "reload"],
+                                        stderr=subprocess.PIPE, text=True))
+        eventually(lambda: b.log().count("reload asked by helioctl") == n + 1, 10, "heard")
+    b.signal(signal.SIGTERM)
+    os.kill(sleeper, signal.SIGCONT)
+    for p in waiting:
+        _, text = p.communicate(timeout=20 * SLACK)
+        assert p.returncode == 1 and "heliod is stopping" in text
+    assert b.proc.wait(20 * SLACK) == 0
+
+
+def test_a_stop_while_names_are_resolved(workdir):
+    conf = workdir / "x.yaml"
+    conf.write_text(json.dumps({
+        "run_dir": str(workdir / "run"), "workers": 1, "listeners": [{"address": f"127.0.0.1:{free_port()}"}],
+        "redis": {"url": "redis://name.invalid:1"}, "endpoints": [{"path": "/echo", "protocol": "echo"}]}))
+    with subprocess.Popen([BUILD / "heliod", "-n", "-c", conf], stderr=subprocess.PIPE, text=True) as p:
+        eventually(lambda: (workdir / "run" / "heliod.sock").exists(), 10, "booting")
+        p.send_signal(signal.SIGHUP)  # is remembered, and kills nobody
+        p.terminate()
+        assert p.wait(20 * SLACK) == 0
+        text = p.stderr.read()
+    assert "stopping: SIGTERM, before it was ready" in text and " error " not in text, text
+    assert not (workdir / "run").exists()
+
+
+# ── leaks ──
+
+async def test_no_descriptor_is_lost(broker, redis_server):
+    b = broker(workers=2, **with_bus(redis_server))
+    path = b.dir / "s.sock"
+    base = [{"address": f"127.0.0.1:{b.port}"}]
+
+    def settle():
+        eventually(lambda: [w["state"] for w in b.workers(None)] == ["running"] * 2, 30, "two workers, and no other")
+        return descriptors(b.proc.pid), sorted(descriptors(w["pid"]) for w in b.workers())
+
+    def round():
+        more = [*base, {"address": f"127.0.0.1:{free_port()}"}, {"address": f"unix:{path}"}]
+        for keys in ({"workers": 3, "listeners": more}, {"workers": 1, "listeners": base}, {"workers": 2}):
+            b.write(**keys)
+            b.ctl("reload")
+            eventually(lambda: len(b.workers()) == b.keys["workers"], 20, "running")
+        b.write("nonsense: 1")
+        assert b.ctl("reload", check=False).returncode == 1
+        b.write(listeners=[*more, {"address": "127.0.0.1:1"}, {"address": "192.0.2.1:1"}])
+        assert b.ctl("reload", check=False).returncode == 1
+        b.write(listeners=base)
+        b.ctl("drain", "0")
+        os.kill(pid_of(b, 1), signal.SIGKILL)
+        eventually(lambda: len(b.workers()) == 2, 20, "back")
+        return settle()
+
+    before = await asyncio.to_thread(round)
+    for _ in range(3):
+        after = await asyncio.to_thread(round)
+    assert after == before
+
+
+# ── clients of the control socket ──
+
+def test_ctl_clients_that_never_read(broker, redis_server):
+    b = broker(workers=2, **with_bus(redis_server))
+    path = str(b.dir / "run" / "heliod.sock")
+    lazy = []
+    for n in range(15):  # one place is left
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.connect(path)
+        s.setblocking(False)
+        lazy.append(s)
+        with pytest.raises(BlockingIOError):  # until it is not read any more itself
+            for i in range(100000):
+                s.send(struct.pack("<IIII", 0x41, i, 5 if n % 2 else 2, 0))  # config, or connections
+    assert len(b.rows("show", "config")) > 50
+    assert memory(b.proc.pid) < 1 << 20
+    for s in lazy:
+        s.close()
+    assert b.rows("status")[0]["running"] == 2
+
+
+def test_ctl_crowds_and_garbage(broker, redis_server):
+    b = broker(workers=1, **with_bus(redis_server))
+    path = str(b.dir / "run" / "heliod.sock")
+    before = descriptors(b.proc.pid)
+    for n in range(1000):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.connect(path)
+            if n % 4 == 1:
+                s.send(os.urandom(n))
+            elif n % 4 == 2:
+                s.send(struct.pack("<I", n % 0x80) + bytes(n % 50))
+            elif n % 4 == 3:
+                with open("/dev/null") as f:
+                    socket.send_fds(s, [struct.pack("<IIII", 0x41, 1, 0, 0)], [f.fileno()] * (n % 5 + 1))
+    eventually(lambda: b.ctl("status", check=False).returncode == 0, 10, "there is room")
+    eventually(lambda: descriptors(b.proc.pid) == before, 10, "nothing is left of them")
+    assert b.http("/health")[0] == 200
