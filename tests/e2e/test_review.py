@@ -100,7 +100,9 @@ async def test_no_file_of_lines_about_one_bad_answer(broker, backend):
     for _ in range(5):
         await c.say("hello")
     await c.flush()
-    assert 0 < b.log().count("send[") <= 20
+    eventually(lambda: b.log().count("send["), 10, "the supervisor has written the lines")
+    b.close()
+    assert b.log().count("send[") <= 20
 
 
 async def test_a_worker_that_stood_still_reads_before_it_judges(broker):

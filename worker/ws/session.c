@@ -7,7 +7,7 @@
 #define ROOM "session"
 
 #define NO_FRAME 0xFF
-#define LOOK_EVERY 64 /* frames between two looks at the clock */
+#define LOOK_EVERY 8 /* frames between two looks at the clock */
 #define CLOSE_REASON_MAX 123
 #define TOO_BIG "Received too big message"
 #define NOT_UTF8 "a text message that is not UTF-8"
