@@ -113,7 +113,8 @@ check "no file knows DESTDIR" eval "! grep -rl '$dest' '$dest'"
 version=$(sed -n 's/^project(heliod VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
 check "heliod -V says $version" test "$("$dest/usr/sbin/heliod" -V)" = "heliod $version"
 check "helioctl version says $version" eval "'$dest/usr/sbin/helioctl' version | grep -qF '$version'"
-check "the sample configuration is accepted" "$dest/usr/sbin/heliod" -t -c "$dest/etc/heliod/heliod.yaml"
+check "the sample configuration is accepted" "$dest/usr/sbin/heliod" -t --worker "$dest/usr/libexec/heliod/heliod-worker" \
+    -c "$dest/etc/heliod/heliod.yaml"
 
 for page in "$dest"/usr/share/man/man?/*; do
     renders() {
