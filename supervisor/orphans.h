@@ -6,8 +6,9 @@
 
 #include "common/base.h"
 
-#define ORPHANS_GRACE_MS 500 /* for those that are just saying goodbye to their clients  \
-                              */
+#define ORPHANS_GRACE_MS                                                                 \
+    500 /* for those that are just saying goodbye to their clients                       \
+         */
 
 /* While the pidfile's lock is held, so no other heliod of this run_dir lives. Waits for
  * the grace, then SIGKILL. Returns how many had to be killed. */
