@@ -3,7 +3,7 @@
 #include "common/clock.h"
 
 #define SECOND_MS 1000
-#define LATE_MS 2000 /* a tick so late tells that the process stood still */
+#define LATE_MS 1000 /* a tick so late tells that the process stood still */
 #define GRACE_MS 500
 
 static int64_t grain_of(int64_t ms)
