@@ -126,7 +126,9 @@ static void test_a_death_while_a_successor_starts(void **state UNUSED)
     uint32_t a = start(0, 1000);
     slot_ready(&t, a, 1000);
     uint32_t b = start(0, 2000);
-    assert_true(slot_died(&t, a, false, 2010).was_seated);
+    t.slots[0].failures = SLOT_THROTTLE_AT - 1;
+    struct slot_loss loss = slot_died(&t, a, false, 2010);
+    assert_true(loss.was_seated && !loss.throttled); /* nothing is lent: b is there */
     assert_int_equal(t.slots[0].child, b);
     assert_int_equal(t.slots[0].state, SLOT_STARTING);
     assert_false(slot_is_due(&t, 0, INT64_MAX));
@@ -218,6 +220,34 @@ static void test_every_cut_is_refused(void **state UNUSED)
     buf_free(&bytes);
 }
 
+static void test_contradictions_are_refused(void **state UNUSED)
+{
+    static struct slot_table back, good;
+    struct buf bytes = {0};
+    struct err e;
+    fill(&bytes);
+    good = t;
+    for (int i = 0; i < 5; i++) {
+        t = good;
+        struct slot *s = &t.slots[0];
+        if (i == 0)
+            s->child = CHILD_NONE; /* RUNNING, with nobody to run */
+        else if (i == 1)
+            s->successor = s->child;
+        else if (i == 2)
+            s->child = CHILDREN_MAX - 1; /* not there */
+        else if (i == 3)
+            t.children[s->successor].slot = 1;
+        else
+            t.slots[1].child = s->child; /* somebody else's */
+        buf_clear(&bytes);
+        slot_table_encode(&t, &bytes);
+        assert_int_equal(slot_table_decode(&back, buf_view(&bytes), &e), -1);
+        assert_string_equal(e.text, "the slot table is damaged");
+    }
+    buf_free(&bytes);
+}
+
 /* Any byte turned: refused or another valid table, never an index out of bounds (the
  * sanitizers watch). */
 static void test_damage_is_survived(void **state UNUSED)
@@ -262,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_full_table_refuses, fresh),
         cmocka_unit_test_setup(test_round_trip, fresh),
         cmocka_unit_test_setup(test_every_cut_is_refused, fresh),
+        cmocka_unit_test_setup(test_contradictions_are_refused, fresh),
         cmocka_unit_test_setup(test_damage_is_survived, fresh),
         cmocka_unit_test_setup(test_names, fresh),
     };
