@@ -327,6 +327,30 @@ static size_t take_header(struct conn *c, const char *p, size_t n, struct wire_h
     return added;
 }
 
+/* The next frame, or what is there of it. Returns how many bytes that was. */
+static size_t take_some(struct conn *c, char *p, size_t n)
+{
+    size_t head = 0;
+    if (c->st.frame_opcode == NO_FRAME) {
+        struct wire_header h;
+        bool whole;
+        head = take_header(c, p, n, &h, &whole);
+        if (!whole || !check_header(c, &h))
+            return head;
+        if (h.length <= n - head &&
+            (is_control(h.opcode) || (h.fin && !c->st.message_opcode))) {
+            whole_message(c, &h, p + head);
+            return head + h.length;
+        }
+        begin_frame(c, &h);
+    }
+    size_t part = MIN(n - head, c->st.frame_left);
+    take_payload(c, p + head, part);
+    if (c->st.phase < CONN_DRAINING && c->st.frame_left == 0)
+        end_frame(c);
+    return head + part;
+}
+
 /* Inside a message or frame the buffer is taken: what is here, one read at most, is gone
  * through. */
 static bool can_hold(const struct conn *c)
@@ -337,39 +361,18 @@ static bool can_hold(const struct conn *c)
 static void on_bytes(struct conn *c, char *p, size_t n)
 {
     int64_t until = clock_now_ms() + NET_SLICE_MS;
-    unsigned frames = 0;
     while (n > 0 && c->st.phase < CONN_DRAINING) {
         if (can_hold(c) && !conn_is_reading(c)) {
             conn_hold(c, p, n);
             return;
         }
-        if (can_hold(c) && ++frames % LOOK_EVERY == 0 && clock_now_ms() > until) {
+        if (can_hold(c) && clock_now_ms() > until) {
             conn_yield(c, p, n);
             return;
         }
-        if (c->st.frame_opcode == NO_FRAME) {
-            struct wire_header h;
-            bool whole;
-            size_t took = take_header(c, p, n, &h, &whole);
-            p += took;
-            n -= took;
-            if (!whole || !check_header(c, &h))
-                continue;
-            if (h.length <= n &&
-                (is_control(h.opcode) || (h.fin && !c->st.message_opcode))) {
-                whole_message(c, &h, p);
-                p += h.length;
-                n -= h.length;
-                continue;
-            }
-            begin_frame(c, &h);
-        }
-        size_t part = MIN(n, c->st.frame_left);
-        take_payload(c, p, part);
-        p += part;
-        n -= part;
-        if (c->st.phase < CONN_DRAINING && c->st.frame_left == 0)
-            end_frame(c);
+        size_t took = take_some(c, p, n);
+        p += took;
+        n -= took;
     }
 }
 
