@@ -139,6 +139,7 @@ struct str conf_choice(const struct conf_key *key, int value);
 
 /* For the memfd between supervisor and workers: everything, contents included. */
 void conf_encode(const struct conf *c, struct buf *out);
+int conf_seal(const struct conf *c, struct err *e) NODISCARD; /* that memfd, or -1 */
 struct conf *conf_decode(struct str bytes, struct err *e) NODISCARD;
 
 #endif

@@ -563,7 +563,11 @@ static int check_echo(struct check *k, size_t n)
         if (!known && conf_is_given(k->c, path.s))
             return blame(k, path.s, "is for protocol: events, but the protocol is echo");
     }
-    return 0;
+    /* Nobody shows a credential there: another site's page is not let in unasked. */
+    struct at origins = at("endpoints[%zu].allowed_origins", n);
+    if (conf_is_given(k->c, origins.s))
+        return 0;
+    return conf_set(k->c, origins.s, STR("same"), 0, k->e);
 }
 
 static int check_endpoint(struct check *k, size_t n)

@@ -24,12 +24,13 @@ ECHO = {"protocol": "echo"}
 CONF = {
     "log": {"level": "warn"},
     "endpoints": [
-        {"path": "/echo", **ECHO},
+        {"path": "/echo", "allowed_origins": ["*"], **ECHO},
+        {"path": "/unsaid", **ECHO},
         {"path": "/listed", "allowed_origins": ["https://app.example.com", "http://localhost:3000", "http://[::1]:8080"], **ECHO},
         {"path": "/labels", "allowed_origins": ["https://*.example.com", "https://*.example.org:8443"], **ECHO},
         {"path": "/same", "allowed_origins": ["same"], **ECHO},
         {"path": "/strict", "allowed_origins": ["same", "https://app.example.com"], "require_origin": True, **ECHO},
-        {"path": "/pages", "require_origin": True, **ECHO},
+        {"path": "/pages", "allowed_origins": ["*"], "require_origin": True, **ECHO},
     ],
 }
 HASTY = {**CONF, "client": {"handshake_timeout": "400ms"}}
@@ -393,6 +394,8 @@ ORIGINS = {  # path, Origin (None: none), Host → allowed
     "*: none": ("/echo", None, "a", True),
     "*, required: any": ("/pages", "http://anything.example", "a", True),
     "*, required: none": ("/pages", None, "a", False),
+    "echo by default: its own page": ("/unsaid", "http://a:81", "a:81", True),
+    "echo by default: another page": ("/unsaid", "http://b:81", "a:81", False),
     "list: the first": ("/listed", "https://app.example.com", "a", True),
     "list: the second": ("/listed", "http://localhost:3000", "a", True),
     "list: IPv6": ("/listed", "http://[::1]:8080", "a", True),

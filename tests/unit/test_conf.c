@@ -693,6 +693,25 @@ static void test_an_absent_listener_becomes_the_default(void **state UNUSED)
     conf_unref(c);
 }
 
+static void test_absent_origins_depend_on_the_protocol(void **state UNUSED)
+{
+    struct conf *c = conf_new();
+    int line = -1;
+    assert_int_equal(set(c, "endpoints[0].path", "/ws"), 0);
+    assert_int_equal(set(c, "endpoints[1].path", "/echo"), 0);
+    assert_int_equal(set(c, "endpoints[1].protocol", "echo"), 0);
+    assert_int_equal(set(c, "endpoints[2].path", "/open"), 0);
+    assert_int_equal(set(c, "endpoints[2].protocol", "echo"), 0);
+    assert_int_equal(set(c, "endpoints[2].allowed_origins", "*"), 0);
+    assert_int_equal(conf_check(c, &line, &e), 0);
+    static const char *const want[] = {"*", "same", "*"};
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        assert_int_equal(c->main.endpoints.v[i].allowed_origins.n, 1);
+        assert_string_equal(c->main.endpoints.v[i].allowed_origins.v[0].p, want[i]);
+    }
+    conf_unref(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -715,6 +734,7 @@ int main(void)
         cmocka_unit_test(test_content_from_elsewhere),
         cmocka_unit_test(test_origins),
         cmocka_unit_test(test_an_absent_listener_becomes_the_default),
+        cmocka_unit_test(test_absent_origins_depend_on_the_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
