@@ -2,6 +2,7 @@
 
 #include "common/conf_origin.h"
 #include "common/conf_value.h"
+#include "common/fd.h"
 #include "common/mem.h"
 
 /* Life */
@@ -425,6 +426,15 @@ void conf_encode(const struct conf *c, struct buf *out)
     uint64_t head[2] = {fingerprint(&conf_main_section, 0), c->generation};
     buf_put(out, head, sizeof(head));
     encode_section(&conf_main_section, (const char *)&c->main, out);
+}
+
+int conf_seal(const struct conf *c, struct err *e)
+{
+    struct buf bytes = {0};
+    conf_encode(c, &bytes);
+    int fd = fd_sealed("heliod-conf", buf_view(&bytes), e);
+    mem_wipe_free(bytes.p, bytes.cap);
+    return fd;
 }
 
 static int decode_section(const struct conf_section *s, struct str *in, char *base,

@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define ROOM "orphans"
@@ -50,7 +50,7 @@ static int open_if_ours(pid_t pid, const char *run_dir, uid_t worker_uid)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d", pid);
-    int handle = (int)syscall(SYS_pidfd_open, pid, 0);
+    int handle = pidfd_open(pid, 0);
     int proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (handle < 0 || proc < 0 || !is_ours(proc, run_dir, worker_uid))
         fd_close(&handle);
@@ -99,7 +99,7 @@ unsigned orphans_end(const char *run_dir, uid_t worker_uid)
     unsigned stuck = await(found, n, ORPHANS_GRACE_MS);
     for (unsigned i = 0; i < n; i++)
         if (found[i].fd >= 0)
-            (void)syscall(SYS_pidfd_send_signal, found[i].fd, SIGKILL, NULL, 0);
+            (void)pidfd_send_signal(found[i].fd, SIGKILL, NULL, 0);
     (void)await(found, n, ORPHANS_GRACE_MS);
     for (unsigned i = 0; i < n; i++)
         fd_close(&found[i].fd);

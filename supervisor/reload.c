@@ -191,17 +191,6 @@ static void on_timeout(evutil_socket_t fd UNUSED, short what UNUSED, void *ctx)
     abandon(s, e.text);
 }
 
-static int seal(struct supervisor *s, struct err *e)
-{
-    struct buf bytes = {0};
-    conf_encode(s->reload.next, &bytes);
-    s->reload.fd = fd_sealed("heliod-conf", buf_view(&bytes), e);
-    if (bytes.p)
-        explicit_bzero(bytes.p, bytes.n);
-    buf_free(&bytes);
-    return s->reload.fd < 0 ? -1 : 0;
-}
-
 static void offer_to_all(struct supervisor *s)
 {
     struct reload *r = &s->reload;
@@ -224,7 +213,8 @@ static void on_resolved(void *ctx)
     struct reload *r = &s->reload;
     struct err e = {0};
     r->next->generation = ++r->offered;
-    if (seal(s, &e) < 0) {
+    r->fd = conf_seal(r->next, &e);
+    if (r->fd < 0) {
         abandon(s, e.text);
         return;
     }

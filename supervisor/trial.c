@@ -7,17 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int seal(const struct conf *c, struct err *e)
-{
-    struct buf bytes = {0};
-    conf_encode(c, &bytes);
-    int fd = fd_sealed("heliod-conf", buf_view(&bytes), e);
-    if (bytes.p)
-        explicit_bzero(bytes.p, bytes.n);
-    buf_free(&bytes);
-    return fd;
-}
-
 /* In the child: the configuration is descriptor 3, what the worker says goes to us. */
 NORETURN static void become_worker(const char *worker, int conf_fd, int words_fd)
 {
@@ -67,7 +56,7 @@ static int ask(const char *worker, int conf_fd, struct err *e)
 
 int trial_run(const struct conf *c, const char *worker, struct err *e)
 {
-    int fd = seal(c, e);
+    int fd = conf_seal(c, e);
     if (fd < 0)
         return -1;
     int rc = ask(worker, fd, e);

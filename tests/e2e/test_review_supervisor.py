@@ -312,6 +312,7 @@ def test_whoever_waits_for_a_reload_is_answered_at_a_stop(broker, redis_server):
                                         stderr=subprocess.PIPE, text=True))
         eventually(lambda: b.log().count("reload asked by helioctl") == n + 1, 10, "heard")
     b.signal(signal.SIGTERM)
+    eventually(lambda: "stopping: SIGTERM" in b.log(), 10, "heard")
     os.kill(sleeper, signal.SIGCONT)
     for p in waiting:
         _, text = p.communicate(timeout=20 * SLACK)
