@@ -551,9 +551,9 @@ static int check_path(struct check *k, size_t n, struct str s)
 /* What is for events only would be without effect, and somebody may rely on it. */
 static int check_echo(struct check *k, size_t n)
 {
-    static const char *const common[] = {
-        "path",           "protocol",    "allowed_origins",
-        "require_origin", "max_message", "backpressure"};
+    static const char *const common[] = {"path",           "protocol", "allowed_origins",
+                                         "require_origin", "refusals", "max_message",
+                                         "backpressure"};
     for (size_t i = 0; i < conf_endpoint_section.n; i++) {
         const char *name = conf_endpoint_section.keys[i].name;
         struct at path = at("endpoints[%zu].%s", n, name);

@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "worker/http/turned_away.h"
 
 #define ROWS_A_BREATH 500
 #define QUEUED_MAX (256 * 1024) /* bytes the channel may owe before more is added */
@@ -78,6 +79,18 @@ static bool has_address(const struct conn *c, struct str address)
     return same;
 }
 
+/* NULL: none yet, or turned away from all. */
+static const struct endpoint *endpoint_at(const struct conn *c)
+{
+    return c->env && !is_turned_away(c) ? endpoint_of(c) : NULL;
+}
+
+static bool is_at(const struct conn *c, struct str path)
+{
+    const struct endpoint *e = endpoint_at(c);
+    return e && str_eq(e->set->c->path, path);
+}
+
 static bool matches(const struct worker *w, const struct conn *c, const struct filter *f)
 {
     if (c->st.phase == CONN_DEAD)
@@ -86,7 +99,7 @@ static bool matches(const struct worker *w, const struct conn *c, const struct f
         return false;
     if (f->room.p && !hub_is_member(w->hub, c, f->room))
         return false;
-    if (f->endpoint.p && (!c->env || !str_eq(endpoint_of(c)->set->c->path, f->endpoint)))
+    if (f->endpoint.p && !is_at(c, f->endpoint))
         return false;
     if (f->address.p && !has_address(c, f->address))
         return false;
@@ -112,8 +125,8 @@ static void describe(struct worker *w, struct conn *c, struct buf *row)
                "\",\"state\":\"%s\",\"age_ms\":%" PRId64 ",\"idle_ms\":%" PRId64
                ",\"queued\":%u",
                phase_name(c), now - c->st.opened_ms, now - c->st.seen_ms, c->out.bytes);
-    if (c->env) {
-        const struct endpoint *e = endpoint_of(c);
+    const struct endpoint *e = endpoint_at(c);
+    if (e) {
         buf_str(row, STR(",\"endpoint\":"));
         buf_json(row, e->set->c->path);
         buf_printf(row, ",\"protocol\":\"%s\"", e->protocol->name);

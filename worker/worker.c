@@ -137,6 +137,7 @@ static void apply_numbers(struct worker *w, const struct conf_main *c)
     w->net.ping_after_ms = c->client.ping_after;
     w->net.idle_timeout_ms = c->client.idle_timeout;
     w->net.close_timeout_ms = c->client.close_timeout;
+    w->site.refusals = (enum conf_refusals)c->refusals;
     w->site.max_head = (size_t)c->limits.header;
     w->site.max_fields = (size_t)c->limits.header_fields;
     limit_connections(w);

@@ -435,6 +435,8 @@ static void test_constants_are_the_choices(void **state UNUSED)
                                               [ENCRYPTION_HOOK] = "hook"};
     static const char *const inbounds[] = {
         [INBOUND_NONE] = "none", [INBOUND_REDIS] = "redis"};
+    static const char *const refusals[] = {
+        [REFUSALS_HTTP] = "http", [REFUSALS_CLOSE] = "close"};
     static const char *const levels[] = {[LOG_LEVEL_ERROR] = "error",
                                          [LOG_LEVEL_WARN] = "warn",
                                          [LOG_LEVEL_INFO] = "info",
@@ -445,6 +447,9 @@ static void test_constants_are_the_choices(void **state UNUSED)
     expect_choices(key_at("endpoints", "encryption"), encryptions,
                    ARRAY_LEN(encryptions));
     expect_choices(key_at("endpoints", "inbound"), inbounds, ARRAY_LEN(inbounds));
+    expect_choices(key_at("endpoints", "refusals"), refusals, ARRAY_LEN(refusals));
+    expect_choices(conf_find(&conf_main_section, STR("refusals"), &e), refusals,
+                   ARRAY_LEN(refusals));
     expect_choices(key_at("log", "level"), levels, ARRAY_LEN(levels));
 }
 
@@ -555,7 +560,7 @@ static void test_bad_paths_change_nothing(void **state UNUSED)
         {"", "1",
          ": unknown key; known here: workers, user, admin_group, run_dir, log, "
          "listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
-         "retire_timeout, watchdog, reload_timeout, api_keys, endpoints"},
+         "retire_timeout, watchdog, reload_timeout, api_keys, refusals, endpoints"},
         {"wrokers", "1", "wrokers: unknown key; did you mean workers?"},
         {"auth_timeout", "1s",
          "auth_timeout: unknown key here; it belongs in endpoints[]"},

@@ -97,7 +97,7 @@ static const struct {
     {"G(T / HTTP/1.1\r\n", REQUEST_BAD, "method"},
     {"GET\t/ HTTP/1.1\r\n", REQUEST_BAD, "method"},
     {"GET\r\n", REQUEST_BAD, "method"},
-    {"\x16\x03\x01\x02\x00\x01", REQUEST_BAD, "TLS"},
+    {"\x16\x03\x01\x02\x00\x01", REQUEST_TLS, "TLS"},
     {"GET  / HTTP/1.1\r\n", REQUEST_BAD, "blank"},
     {"GET /\r\n", REQUEST_BAD, "no HTTP version"},
     {"GET /\n", REQUEST_BAD, "no HTTP version"},

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "worker/http/answer.h"
 #include "worker/http/pages.h"
+#include "worker/http/turned_away.h"
 
 #define ROOM "http"
 #define ANSWERS_MAX                                                                      \
@@ -15,7 +16,32 @@ static bool is_head(const struct request *r)
     return str_is(r->method, "HEAD");
 }
 
-static void no_such_path(struct conn *c, const struct request *r, bool keep_alive)
+/* The 101; what the session is told of it. */
+static struct session_opening accept_upgrade(struct conn *c, const struct request *r)
+{
+    struct buf out = {0};
+    upgrade_answer(r, &out);
+    conn_raw(c, buf_view(&out));
+    buf_free(&out);
+    return (struct session_opening){r->path, r->query, request_field(r, "Origin")};
+}
+
+/* By a status or, where the place wants it and the request is a handshake, by a close
+ * (PROTOCOL part D). true: upgraded. */
+static bool refuse(struct conn *c, const struct request *r, const struct refusal *why,
+                   enum conf_refusals by, bool keep_alive)
+{
+    struct refusal no_handshake;
+    if (by == REFUSALS_CLOSE && upgrade_check(r, &no_handshake)) {
+        struct session_opening how = accept_upgrade(c, r);
+        turned_away_start(c, &how, why);
+        return true;
+    }
+    answer_refusal(c, why, !is_head(r), keep_alive);
+    return false;
+}
+
+static bool no_such_path(struct conn *c, const struct request *r, bool keep_alive)
 {
     struct refusal why;
     struct str near = route_nearest(&c->net->site->routes, r->path);
@@ -26,34 +52,26 @@ static void no_such_path(struct conn *c, const struct request *r, bool keep_aliv
         snprintf(why.hint, sizeof(why.hint), "Did you mean " STR_FMT "?", STR_ARG(near));
     else
         snprintf(why.hint, sizeof(why.hint), "See the `endpoints` in heliod.yaml.");
-    answer_refusal(c, &why, !is_head(r), keep_alive);
+    return refuse(c, r, &why, c->net->site->refusals, keep_alive);
 }
 
-/* Checks everything an upgrade needs; false: refused. */
-static bool may_upgrade(struct conn *c, const struct request *r,
-                        const struct route *route)
+/* Checks everything an upgrade needs. */
+static bool may_upgrade(const struct request *r, const struct conf_endpoint *conf,
+                        struct refusal *why)
 {
-    struct refusal why = {0};
-    const struct conf_endpoint *conf = route->conf;
-    if (upgrade_check(r, &why) &&
-        upgrade_origin_ok(r, conf->allowed_origins.v, conf->allowed_origins.n,
-                          conf->require_origin, &why))
-        return true;
-    answer_refusal(c, &why, !is_head(r), false);
-    return false;
+    return upgrade_check(r, why) &&
+           upgrade_origin_ok(r, conf->allowed_origins.v, conf->allowed_origins.n,
+                             conf->require_origin, why);
 }
 
 /* true: the connection is a WebSocket now. */
 static bool to_endpoint(struct conn *c, const struct request *r,
                         const struct route *route)
 {
-    if (!may_upgrade(c, r, route))
-        return false;
-    struct buf out = {0};
-    upgrade_answer(r, &out);
-    conn_raw(c, buf_view(&out));
-    buf_free(&out);
-    struct session_opening how = {r->path, r->query, request_field(r, "Origin")};
+    struct refusal why = {0};
+    if (!may_upgrade(r, route->conf, &why))
+        return refuse(c, r, &why, (enum conf_refusals)route->conf->refusals, false);
+    struct session_opening how = accept_upgrade(c, r);
     session_start(c, route->env, &how);
     return true;
 }
@@ -67,9 +85,18 @@ static bool dispatch(struct conn *c, const struct request *r)
     if (route)
         return to_endpoint(c, r, route);
     COUNT(c->net->counters, http_requests);
-    if (!pages_answer(c, r, keep_alive))
-        no_such_path(c, r, keep_alive);
-    return false;
+    return !pages_answer(c, r, keep_alive) && no_such_path(c, r, keep_alive);
+}
+
+/* Whoever set this up looks here: the client's own words ("wrong version number") are a
+ * riddle. */
+static void log_tls(const struct conn *c)
+{
+    static struct log_limit limit;
+    unsigned swallowed = 0;
+    if (log_permit(&limit, 1, 10000, &swallowed))
+        log_info("TLS came to a port where plain HTTP is spoken %s (%u more before)",
+                 conn_esc(c), swallowed);
 }
 
 static void refuse_head(struct conn *c, const struct request *r, enum request_verdict v,
@@ -86,6 +113,11 @@ static void refuse_head(struct conn *c, const struct request *r, enum request_ve
         break;
     case REQUEST_VERSION:
         refusal_set(&why, 505, "http-version", "Use HTTP/1.1.");
+        break;
+    case REQUEST_TLS:
+        refusal_set(&why, 400, "tls-not-spoken",
+                    "Use http:// and ws://, or the port of a proxy that speaks TLS.");
+        log_tls(c);
         break;
     default:
         refusal_set(&why, 400, "bad-request",

@@ -75,7 +75,8 @@ static enum request_verdict read_method(struct reader *r, struct str *out)
     if (r->p == r->end)
         return REQUEST_MORE;
     if (out->n == 0 && *r->p == TLS_HANDSHAKE)
-        return bad(r, "This is TLS, but plain HTTP is spoken here: connect with http:// "
+        return refuse(r, REQUEST_TLS,
+                      "This is TLS, but plain HTTP is spoken here: connect with http:// "
                       "or ws://.");
     if (out->n == 0 || *r->p != ' ')
         return bad(r, "The request does not begin with a method and one blank.");

@@ -31,6 +31,7 @@ enum request_verdict {
     REQUEST_TOO_LARGE, /* 431: over max_bytes or more fields than fields_cap */
     REQUEST_URI_LONG,  /* 414: the request line alone is over max_bytes */
     REQUEST_VERSION,   /* 505: not HTTP/1.x */
+    REQUEST_TLS,       /* 400: a TLS handshake */
 };
 /* Reads from the start of text each time (the caller keeps the bytes). *why: a sentence
  * naming what is wrong. Refused, among others: bare CR or LF, obs-fold, blank before ':',

@@ -9,6 +9,7 @@
 struct http_site {
     struct routes routes;
     size_t max_head, max_fields;
+    enum conf_refusals refusals; /* of paths without an endpoint */
     /* NULL: ready; else why not ("bus: …", "stopping"). */
     const char *(*not_ready)(void *ctx);
     void *ctx;

@@ -241,10 +241,18 @@ static bool check_extensions(const struct request *r, struct refusal *why)
     return true;
 }
 
+/* RFC 6454 §7.3. */
+static bool check_origin(const struct request *r, struct refusal *why)
+{
+    return request_count(r, "Origin") <= 1 ||
+           refuse(why, 400, "Send one Origin header.",
+                  FAILED "the request has more than one Origin header.");
+}
+
 bool upgrade_check(const struct request *r, struct refusal *why)
 {
     return check_request(r, why) && check_version(r, why) && check_key(r, why) &&
-           check_protocols(r, why) && check_extensions(r, why);
+           check_protocols(r, why) && check_extensions(r, why) && check_origin(r, why);
 }
 
 void upgrade_accept(struct str key, char out[29])
@@ -365,13 +373,9 @@ bool upgrade_origin_ok(const struct request *r, const struct str *allowed, size_
 {
     static const char hint[] = "Open the page from an allowed origin, or add this one to "
                                "the endpoint's allowed_origins.";
-    size_t count = request_count(r, "Origin");
     struct str text = request_field(r, "Origin");
     struct origin o;
-    if (count > 1)
-        return refuse(why, 400, "Send one Origin header.",
-                      FAILED "the request has more than one Origin header.");
-    if (count == 0)
+    if (!text.p)
         return !required ||
                refuse(why, 403,
                       "Connect from a web page, or send an allowed Origin header.",

@@ -27,7 +27,9 @@ struct str upgrade_subprotocol(const struct request *r);
 /* The 101 response. */
 void upgrade_answer(const struct request *r, struct buf *out);
 /* allowed: exact origins, `https:` with `//` and a leading `*.`, `same`, `*`. An absent
- * Origin passes unless required. */
+ * Origin passes unless required; of several (upgrade_check refuses them) the first
+ * counts.
+ */
 bool upgrade_origin_ok(const struct request *r, const struct str *allowed, size_t n,
                        bool required, struct refusal *why);
 
