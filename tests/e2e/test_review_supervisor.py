@@ -152,6 +152,29 @@ def test_ready_before_hello(broker, workdir, redis_server):
     serves(b.port)
 
 
+def test_a_lie_is_told_once(broker, workdir, redis_server):
+    b = with_evil(broker, workdir, redis_server, """
+for i in range(200):
+    hello()
+    send(4, 1, 1, 3, 0)
+time.sleep(60)
+""")
+    two = eventually(lambda: re.search(r"(?s).*worker died slot=1 worker=2 [^\n]* signal=9", b.log()), 20, "killed twice")
+    assert two[0].count("worker killed: odd greeting slot=1") == 2
+    serves(b.port)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_workers_are_no_admins(workdir):
+    conf = workdir / "x.yaml"
+    conf.write_text(json.dumps({
+        "run_dir": str(workdir / "run"), "user": "nobody", "admin_group": "nogroup",  # that is nobody's group
+        "endpoints": [{"path": "/echo", "protocol": "echo"}]}))
+    done = heliod("-n", "-c", conf)
+    assert done.returncode == 1 and "admin_group `nogroup` is the group of the workers' user" in done.stderr
+    assert not (workdir / "run").exists()
+
+
 def test_the_log_cannot_be_forged(broker, workdir, redis_server):
     b = with_evil(broker, workdir, redis_server, """
 now = b"2025-01-01T00:00:00.000Z "
