@@ -514,20 +514,26 @@ static bool is_origin(struct str s)
     return host.n > 0 && host.p[0] != ':' && (!behind.p || behind.n > 0);
 }
 
-static int check_origins(struct check *k, size_t n, const struct conf_endpoint *p)
+static int check_origins(struct check *k, const char *path, const struct conf_strs *l)
 {
-    for (size_t i = 0; i < p->allowed_origins.n; i++)
-        if (!is_origin(p->allowed_origins.v[i]))
-            return blame(k, at("endpoints[%zu].allowed_origins[%zu]", n, i).s,
+    for (size_t i = 0; i < l->n; i++)
+        if (!is_origin(l->v[i]))
+            return blame(k, at("%s[%zu]", path, i).s,
                          "%s is not an origin: https://host[:port] without a path, "
                          "https://*.example.com, same, or *",
-                         conf_show(p->allowed_origins.v[i]).s);
+                         conf_show(l->v[i]).s);
     return 0;
+}
+
+static int check_api_origins(struct check *k)
+{
+    return check_origins(k, "allowed_origins", &k->c->main.allowed_origins);
 }
 
 static int check_path(struct check *k, size_t n, struct str s)
 {
-    static const char *const reserved[] = {"/health", "/ready", "/docs", "/api"};
+    static const char *const reserved[] = {"/health", "/ready", "/metrics", "/docs",
+                                           "/api"};
     struct at path = at("endpoints[%zu].path", n);
     if (s.p[0] != '/')
         return blame(k, path.s, "%s does not begin with /", conf_show(s).s);
@@ -573,7 +579,8 @@ static int check_echo(struct check *k, size_t n)
 static int check_endpoint(struct check *k, size_t n)
 {
     const struct conf_endpoint *p = &k->c->main.endpoints.v[n];
-    if (check_path(k, n, p->path) || check_origins(k, n, p))
+    struct at origins = at("endpoints[%zu].allowed_origins", n);
+    if (check_path(k, n, p->path) || check_origins(k, origins.s, &p->allowed_origins))
         return -1;
     if (p->protocol == PROTOCOL_ECHO)
         return check_echo(k, n);
@@ -595,8 +602,8 @@ static int check_endpoints(struct check *k)
 int conf_check(struct conf *c, int *line, struct err *e)
 {
     static int (*const rules[])(struct check *) = {
-        check_missing, check_run_dir, check_log,      check_listeners,
-        check_redis,   check_client,  check_api_keys, check_endpoints,
+        check_missing, check_run_dir,  check_log,         check_listeners, check_redis,
+        check_client,  check_api_keys, check_api_origins, check_endpoints,
     };
     struct check k = {c, line, e};
     *line = 0;

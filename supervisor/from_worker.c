@@ -50,6 +50,16 @@ static void on_END(void *ctx, const struct msg_end *m, struct str tail, int *fd 
     ask_end(ctx, m, tail);
 }
 
+static void on_ASK_COUNTERS(void *ctx, const struct msg_empty *m UNUSED,
+                            struct str tail UNUSED, int *fd UNUSED)
+{
+    struct member *asker = ctx;
+    struct buf sums = {0};
+    pages_put_sums(asker->s, &sums);
+    CHAN_SEND(&asker->chan, COUNTERS, struct msg_empty, buf_view(&sums), -1, 0);
+    buf_free(&sums);
+}
+
 static void on_gone(void *ctx, const char *why)
 {
     crew_gone(ctx, why);
@@ -62,6 +72,7 @@ const struct msg_handlers from_worker = {
     .BUS_STATE = on_BUS_STATE,
     .CONF_READY = on_CONF_READY,
     .CONF_REFUSED = on_CONF_REFUSED,
+    .ASK_COUNTERS = on_ASK_COUNTERS,
     .ROW = on_ROW,
     .END = on_END,
     .gone = on_gone,

@@ -37,6 +37,23 @@ void pages_sum(const struct supervisor *s, const struct counter_row *row,
     }
 }
 
+static_assert(SLOTS_MAX * sizeof(struct counters) <= MSG_TAIL_MAX,
+              "all slots' counters go into one message");
+
+void pages_put_sums(const struct supervisor *s, struct buf *out)
+{
+    uint64_t sums[SLOTS_MAX];
+    size_t n = s->slots.slots_n * sizeof(struct counters);
+    char *of_slot = buf_reserve(out, n);
+    for (size_t i = 0; i < counter_rows_n; i++) {
+        pages_sum(s, &counter_rows[i], sums);
+        for (unsigned slot = 0; slot < s->slots.slots_n; slot++)
+            memcpy(of_slot + slot * sizeof(struct counters) + counter_rows[i].offset,
+                   &sums[slot], sizeof(sums[slot]));
+    }
+    out->n += n;
+}
+
 /* A successor gets a page of its own: a page has one writer. */
 int pages_take(struct member *m, bool is_successor, struct err *e)
 {

@@ -4,6 +4,7 @@
 #ifndef SUPERVISOR_PAGES_H
 #define SUPERVISOR_PAGES_H
 
+#include "common/buf.h"
 #include "common/counters.h"
 #include "supervisor/listener.h"
 
@@ -33,5 +34,7 @@ void pages_give_up(struct supervisor *s, unsigned slot, bool has_worker);
 /* Adds, slot by slot, its page, its past and the workers that retire from it. */
 void pages_sum(const struct supervisor *s, const struct counter_row *row,
                uint64_t sums[SLOTS_MAX]);
+/* Appends such sums: a struct counters for each configured slot, in order. */
+void pages_put_sums(const struct supervisor *s, struct buf *out);
 
 #endif

@@ -2,6 +2,7 @@
 #include "worker/worker.h"
 
 #include "common/log.h"
+#include "worker/hub/publication.h"
 #include "worker/protocols/events.h"
 #include "worker/query.h"
 
@@ -165,10 +166,17 @@ static void on_PUBLISH(void *ctx, const struct msg_id *m, struct str tail, int *
     struct sending *s = malloc(sizeof(*s));
     BUG_ON(s == NULL);
     *s = (struct sending){w, m->id};
-    if (events_publish_request(w->hub, tail, on_sent, s, &e) == 0)
+    if (publication_send(w->hub, tail, on_sent, s, &e) == 0)
         return;
     end(w, m->id, END_USAGE, 0, e.text);
     free(s);
+}
+
+static void on_COUNTERS(void *ctx, const struct msg_empty *m, struct str tail, int *fd)
+{
+    (void)m;
+    (void)fd;
+    metrics_came(&((struct worker *)ctx)->metrics, tail);
 }
 
 static void on_LOG_LEVEL(void *ctx, const struct msg_level *m, struct str tail, int *fd)
@@ -204,6 +212,7 @@ const struct msg_handlers from_supervisor = {
     .QUERY = on_QUERY,
     .KICK = on_KICK,
     .PUBLISH = on_PUBLISH,
+    .COUNTERS = on_COUNTERS,
     .LOG_LEVEL = on_LOG_LEVEL,
     .gone = on_gone,
 };

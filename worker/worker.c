@@ -48,6 +48,12 @@ static const char *not_ready(void *ctx)
     return text;
 }
 
+static bool ask_counters(void *ctx)
+{
+    struct worker *w = ctx;
+    return CHAN_SEND(&w->chan, ASK_COUNTERS, struct msg_empty, STR_NONE, -1, 0) == 0;
+}
+
 /* ---- clients ---- */
 
 static void on_accept(void *ctx, int fd, unsigned listener)
@@ -138,6 +144,7 @@ static void apply_numbers(struct worker *w, const struct conf_main *c)
     w->net.idle_timeout_ms = c->client.idle_timeout;
     w->net.close_timeout_ms = c->client.close_timeout;
     w->site.refusals = (enum conf_refusals)c->refusals;
+    w->site.conf = c;
     w->site.max_head = (size_t)c->limits.header;
     w->site.max_fields = (size_t)c->limits.header_fields;
     limit_connections(w);
@@ -199,7 +206,7 @@ static void tell_all(struct worker *w)
             COUNT(w->counters, closed_shutdown);
             session_close(c, w->end_code, reason);
         } else if (c->st.phase == CONN_OPENING &&
-                   (!c->partial || age > OPENING_GRACE_MS) &&
+                   (http_is_idle(c) || age > OPENING_GRACE_MS) &&
                    age > OPENING_GRACE_MS / 4) {
             conn_close(c, "worker stops");
         }
@@ -320,11 +327,13 @@ static int worker_open(struct worker *w, struct err *e)
         return -1;
     w->net.wheel.on_second = on_second;
     w->net.site = &w->site;
-    w->site = (struct http_site){.not_ready = not_ready, .ctx = w};
+    metrics_init(&w->metrics, ask_counters, w);
     acceptor_init(&w->acceptor, &w->net, w);
     w->acceptor.on_accept = on_accept;
     w->acceptor.on_drained = worker_drained;
     w->hub = hub_new(&w->net, events_seal);
+    w->site = (struct http_site){
+        .not_ready = not_ready, .ctx = w, .hub = w->hub, .metrics = &w->metrics};
     w->webhooks = webhooks_new(w->base, &w->book, w->counters, e);
     if (!w->webhooks)
         return -1;

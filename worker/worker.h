@@ -32,6 +32,7 @@ struct worker {
     struct bus *bus; /* NULL before the first configuration */
     struct services services;
     struct http_site site;
+    struct metrics metrics;
     struct list endpoints;
     struct list answers; /* query's */
     struct conf *conf;

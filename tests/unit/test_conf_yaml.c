@@ -479,7 +479,8 @@ static void test_unknown_keys(void **state UNUSED)
         {"\"a\\n\\eb\": 1\nworkers: 2\n",
          ":1: a\\n\\x1bb: unknown key; known here: workers, user, admin_group, run_dir, "
          "log, listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
-         "retire_timeout, watchdog, reload_timeout, api_keys, refusals, endpoints"});
+         "retire_timeout, watchdog, reload_timeout, allowed_origins, api_keys, "
+         "refusals, endpoints"});
 }
 
 static void test_values_of_a_wrong_type(void **state UNUSED)

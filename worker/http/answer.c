@@ -14,12 +14,18 @@ static const char *reason_phrase(unsigned status)
         const char *phrase;
     } phrases[] = {
         {200, "OK"},
+        {204, "No Content"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
         {408, "Request Timeout"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
         {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
         {426, "Upgrade Required"},
         {431, "Request Header Fields Too Large"},
         {503, "Service Unavailable"},
@@ -31,10 +37,12 @@ static const char *reason_phrase(unsigned status)
     return "Error";
 }
 
-/* The field that must go with a status (RFC 6455 §4.4, RFC 9110 §10.2.3). */
+/* The field that must go with a status (RFC 6455 §4.4, RFC 9110 §10.2.3, §11.6.1). */
 static const char *extra_field(unsigned status)
 {
     switch (status) {
+    case 401:
+        return "WWW-Authenticate: Bearer\r\n";
     case 426:
         return "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     case 503:
@@ -55,38 +63,52 @@ static void put_date(struct buf *out)
     buf_str(out, str_of(text));
 }
 
+/* RFC 9110 §8.6: 204 has no Content-Length. */
+static void put_content(struct buf *out, unsigned status, struct str body,
+                        const char *type)
+{
+    if (status != 204)
+        buf_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
+                   type ? type : "application/json", body.n);
+    buf_str(out, STR("Cache-Control: no-store\r\n"));
+}
+
 /* allow: of a 405 (RFC 9110 §15.5.6), else NULL. */
 static void answer(struct conn *c, unsigned status, const char *allow, struct str body,
-                   bool with_body, bool keep_alive)
+                   const struct answer_how *how)
 {
     struct buf out = {0};
-    buf_printf(&out,
-               "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\n"
-               "Content-Length: %zu\r\nCache-Control: no-store\r\n",
-               status, reason_phrase(status), body.n);
+    buf_printf(&out, "HTTP/1.1 %u %s\r\n", status, reason_phrase(status));
+    put_content(&out, status, body, how->type);
     put_date(&out);
     if (allow)
         buf_printf(&out, "Allow: %s\r\n", allow);
+    buf_str(&out, how->fields);
     buf_printf(&out, "%sConnection: %s\r\n\r\n", extra_field(status),
-               keep_alive      ? "keep-alive"
+               how->keep_alive ? "keep-alive"
                : status == 426 ? "Upgrade, close"
                                : "close");
-    if (with_body)
+    if (how->with_body && status != 204)
         buf_str(&out, body);
     conn_raw(c, buf_view(&out));
     buf_free(&out);
-    if (!keep_alive)
+    if (!how->keep_alive)
         conn_drain(c);
+}
+
+void answer_send(struct conn *c, unsigned status, struct str body,
+                 const struct answer_how *how)
+{
+    answer(c, status, NULL, body, how);
 }
 
 void answer_json(struct conn *c, unsigned status, struct str body, bool with_body,
                  bool keep_alive)
 {
-    answer(c, status, NULL, body, with_body, keep_alive);
+    answer_send(c, status, body, &(struct answer_how){with_body, keep_alive});
 }
 
-void answer_refusal(struct conn *c, const struct refusal *r, bool with_body,
-                    bool keep_alive)
+void answer_explain(struct conn *c, const struct refusal *r, const struct answer_how *how)
 {
     struct buf body = {0};
     buf_str(&body, STR("{\"error\":"));
@@ -97,9 +119,15 @@ void answer_refusal(struct conn *c, const struct refusal *r, bool with_body,
     buf_json(&body, str_of(r->hint));
     buf_str(&body, STR("}\n"));
     COUNT(c->net->counters, refused);
-    answer(c, r->status, r->allow, buf_view(&body), with_body, keep_alive);
+    answer(c, r->status, r->allow, buf_view(&body), how);
     buf_free(&body);
     log_debug("refused %s status=%u error=%s", conn_esc(c), r->status, r->error);
+}
+
+void answer_refusal(struct conn *c, const struct refusal *r, bool with_body,
+                    bool keep_alive)
+{
+    answer_explain(c, r, &(struct answer_how){with_body, keep_alive});
 }
 
 void refusal_set(struct refusal *r, unsigned status, const char *error, const char *hint)

@@ -2,6 +2,7 @@
 
 #include "common/log.h"
 #include "worker/http/answer.h"
+#include "worker/http/api.h"
 #include "worker/http/pages.h"
 #include "worker/http/turned_away.h"
 
@@ -76,8 +77,8 @@ static bool to_endpoint(struct conn *c, const struct request *r,
     return true;
 }
 
-/* true: upgraded. */
-static bool dispatch(struct conn *c, const struct request *r)
+/* true: upgraded. has_more: bytes stand behind the head. */
+static bool dispatch(struct conn *c, const struct request *r, bool has_more)
 {
     bool has_body = r->content_length > 0 || r->is_chunked;
     bool keep_alive = r->keep_alive && !has_body;
@@ -85,6 +86,10 @@ static bool dispatch(struct conn *c, const struct request *r)
     if (route)
         return to_endpoint(c, r, route);
     COUNT(c->net->counters, http_requests);
+    if (api_is(r->path)) {
+        api_begin(c, r, has_more);
+        return false;
+    }
     return !pages_answer(c, r, keep_alive) && no_such_path(c, r, keep_alive);
 }
 
@@ -127,14 +132,18 @@ static void refuse_head(struct conn *c, const struct request *r, enum request_ve
     answer_refusal(c, &why, !is_head(r), false);
 }
 
-/* Reads requests from p until one is incomplete, one upgrades, or the connection ends.
- * Returns how many bytes are done with. */
+/* Reads requests from p until one is incomplete, one upgrades, one has to be answered
+ * first, or the connection ends. Returns how many bytes are done with. */
 static size_t read_requests(struct conn *c, char *p, size_t n)
 {
     const struct http_site *site = c->net->site;
     struct request_field fields[REQUEST_FIELDS_MAX];
     size_t done = 0;
     while (done < n && c->st.phase == CONN_OPENING && conn_is_reading(c)) {
+        if (c->proto) {
+            done += api_body(c, (struct str){p + done, n - done});
+            continue;
+        }
         struct request r = {.fields = fields,
                             .fields_cap = MIN(site->max_fields, ARRAY_LEN(fields))};
         const char *why = "";
@@ -148,7 +157,7 @@ static size_t read_requests(struct conn *c, char *p, size_t n)
         }
         done += r.size;
         c->st.opened_ms = net_now(c->net); /* the next request's time starts now */
-        if (dispatch(c, &r))
+        if (dispatch(c, &r, done < n))
             break;
         conn_choke(c, ANSWERS_MAX);
     }
@@ -179,10 +188,13 @@ static void on_bytes(struct conn *c, char *p, size_t n)
 static void on_gone(struct conn *c, const char *cause)
 {
     log_debug("gone before the opening handshake %s cause=\"%s\"", conn_esc(c), cause);
+    api_gone(c);
 }
 
 static int64_t on_due(struct conn *c, int64_t now_ms)
 {
+    if (c->proto)
+        return api_due(c, now_ms);
     int64_t end = c->st.opened_ms + c->net->handshake_timeout_ms;
     if (now_ms < end)
         return end;
@@ -199,6 +211,11 @@ static int64_t on_due(struct conn *c, int64_t now_ms)
              c->net->handshake_timeout_ms);
     answer_refusal(c, &why, true, false);
     return 0;
+}
+
+bool http_is_idle(const struct conn *c)
+{
+    return c->ops == &http_conn_ops && !c->partial && !c->proto;
 }
 
 const struct conn_ops http_conn_ops = {.bytes = on_bytes, .gone = on_gone, .due = on_due};

@@ -8,5 +8,7 @@
 #include "worker/net/conn.h"
 
 extern const struct conn_ops http_conn_ops;
+/* No request is under way. */
+bool http_is_idle(const struct conn *c);
 
 #endif

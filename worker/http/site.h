@@ -4,7 +4,9 @@
 #ifndef WORKER_HTTP_SITE_H
 #define WORKER_HTTP_SITE_H
 
+#include "worker/http/metrics.h"
 #include "worker/http/route.h"
+#include "worker/hub/hub.h"
 
 struct http_site {
     struct routes routes;
@@ -13,6 +15,9 @@ struct http_site {
     /* NULL: ready; else why not ("bus: …", "stopping"). */
     const char *(*not_ready)(void *ctx);
     void *ctx;
+    const struct conf_main *conf; /* keys and origins of the API */
+    struct hub *hub;              /* what the API publishes to */
+    struct metrics *metrics;
 };
 
 #endif

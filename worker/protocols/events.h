@@ -8,10 +8,6 @@
 
 /* hub's way to an encrypted client. */
 void events_seal(struct conn *c, struct str json);
-/* {"to":{…},"event","data","exclude"} of helioctl send and the API → hub_publish_acked.
- * -1: e says what is wrong with it. */
-int events_publish_request(struct hub *hub, struct str json, bus_ack_fn fn, void *ctx,
-                           struct err *e) NODISCARD;
 /* A worker died: tell the back ends (hook `lost`). */
 void events_lost(struct services *s, const struct endpoint *e, struct str server_id);
 

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/hub/publication.h"
 
 #define ROOM "events"
 #define SENDS_MAX 1000 /* of one answer */
@@ -48,45 +49,6 @@ bool events_hook_ask(struct events_pending *p, struct str url, struct str body,
 
 /* ---- what the back end wants sent ---- */
 
-/* Reads {"to":{…},"event","data"?,"exclude"?}. scratch holds the target. NULL, or what is
- * wrong. */
-static const char *read_send(struct str object, struct hub_event *ev, struct buf *scratch)
-{
-    static const struct {
-        const char *name;
-        enum hub_kind kind;
-    } kinds[] = {{"client", HUB_CLIENT}, {"user", HUB_USER}, {"room", HUB_ROOM}};
-    struct scan_member wanted[] = {
-        {.name = "to"}, {.name = "event"}, {.name = "data"}, {.name = "exclude"}};
-    struct scan_member to[] = {
-        {.name = "client"}, {.name = "user"}, {.name = "room"}, {.name = "broadcast"}};
-    int found = 0;
-    memset(ev, 0, sizeof(*ev));
-    scan_object(object, wanted, ARRAY_LEN(wanted));
-    if (wanted[0].value.type != SCAN_OBJECT)
-        return "`to` is not an object";
-    if (wanted[1].value.type != SCAN_STRING || wanted[1].value.raw.n <= 2)
-        return "`event` is not a text";
-    scan_object(wanted[0].value.raw, to, ARRAY_LEN(to));
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (to[i].value.type != SCAN_STRING)
-            continue;
-        ev->kind = kinds[i].kind;
-        ev->target = scan_string(&to[i].value, scratch);
-        found++;
-    }
-    if (to[3].value.type == SCAN_TRUE) {
-        ev->kind = HUB_BROADCAST;
-        found++;
-    }
-    if (found != 1 || (ev->kind != HUB_BROADCAST && ev->target.n == 0))
-        return "`to` must name one of client, user, room, broadcast:true";
-    ev->event_json = wanted[1].value.raw;
-    ev->data_json = wanted[2].value.raw;
-    ev->exclude_json = wanted[3].value.raw;
-    return NULL;
-}
-
 static void note_bad_send(unsigned index, const char *why)
 {
     static struct log_limit limit;
@@ -103,29 +65,16 @@ static void carry_out(struct hub *hub, struct str send)
     unsigned n = 0;
     while (n++ < SENDS_MAX && scan_next(send, &pos, &v)) {
         struct hub_event ev;
+        struct err e;
         buf_clear(&scratch);
-        const char *why =
-            v.type == SCAN_OBJECT ? read_send(v.raw, &ev, &scratch) : "not an object";
-        if (why)
-            note_bad_send(n - 1, why);
+        if (v.type != SCAN_OBJECT)
+            note_bad_send(n - 1, "not an object");
+        else if (publication_read(v.raw, &ev, &scratch, &e) != 0)
+            note_bad_send(n - 1, e.text);
         else
             hub_publish(hub, &ev);
     }
     buf_free(&scratch);
-}
-
-int events_publish_request(struct hub *hub, struct str json, bus_ack_fn fn, void *ctx,
-                           struct err *e)
-{
-    struct hub_event ev;
-    struct buf scratch = {0};
-    if (scan_text(json, NULL, 0) != SCAN_OBJECT)
-        return err_set(e, "the message is not a JSON object");
-    const char *why = read_send(scan_value_of(json).raw, &ev, &scratch);
-    if (!why)
-        hub_publish_acked(hub, &ev, fn, ctx);
-    buf_free(&scratch);
-    return why ? err_set(e, "%s", why) : 0;
 }
 
 /* ---- custom events ---- */
