@@ -450,10 +450,11 @@ async def test_metrics_know_every_worker(broker):
     counters = b.rows("show", "counters")
     names = {"heliod_" + c["name"] + ("_total" if c["kind"] == "total" else "") for c in counters}
     assert set(page) == names
-    victim = b.workers()[1]
+    slot = max(range(3), key=page["heliod_websockets"][1].get)
+    victim = next(w for w in b.workers() if w["slot"] == slot)
     before = sum(page["heliod_accepted_total"][1].values())
     os.kill(victim["pid"], signal.SIGKILL)
-    await asyncio.to_thread(eventually, lambda: len(b.workers()) == 3)
+    await asyncio.to_thread(eventually, lambda: len(b.workers()) == 3 and victim["pid"] not in [w["pid"] for w in b.workers()])
     r = Raw(b.port)
     page = await asyncio.to_thread(lambda: parse(scrape(r)[1]))
     assert sum(page["heliod_accepted_total"][1].values()) > before  # totals outlive workers

@@ -582,13 +582,18 @@ NOWHERE = {  # path → the hint
     "/ech": "Did you mean /echo?",
     "/ECHO": "Did you mean /echo?",
     "/echo/": "Did you mean /echo?",
-    "/api/echo": "Did you mean /echo?",
+    "/v1/echo": "Did you mean /echo?",
     "/echo/room": "Did you mean /echo?",
     "/lsited": "Did you mean /listed?",
     "//echo": "Did you mean /echo?",
     "/": "See the `endpoints` in heliod.yaml.",
     "/something/else": "See the `endpoints` in heliod.yaml.",
 }
+
+
+def test_no_endpoint_among_the_api(raw):
+    """Who wants a WebSocket there has a wrong path, not a missing key."""
+    assert refusal(raw.send(ask(line="GET /api/echo HTTP/1.1")), 404, "path /api/echo.")[1]["hint"] == "Did you mean /echo?"
 
 
 @pytest.mark.parametrize("path", NOWHERE)

@@ -86,7 +86,7 @@ static bool dispatch(struct conn *c, const struct request *r, bool has_more)
     if (route)
         return to_endpoint(c, r, route);
     COUNT(c->net->counters, http_requests);
-    if (api_is(r->path)) {
+    if (api_is(r->path) && !upgrade_is_asked(r)) {
         api_begin(c, r, has_more);
         return false;
     }
