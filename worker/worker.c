@@ -221,6 +221,7 @@ void worker_stop(struct worker *w, unsigned code, int64_t timeout_ms)
     w->phase = WORKER_STOPPING;
     w->end_code = code;
     w->leave_ms = leave;
+    w->site.is_leaving = true;
     acceptor_drain_all(&w->acceptor);
     log_info("stopping: %zu connections are told %u", w->net.conns_n, code);
     tell_all(w);
@@ -232,6 +233,7 @@ void worker_retire(struct worker *w, int64_t timeout_ms)
         return;
     w->phase = WORKER_RETIRING;
     w->leave_ms = net_now(&w->net) + timeout_ms;
+    w->site.is_leaving = true;
     acceptor_drain_all(&w->acceptor);
     log_info("retiring: %zu connections stay", w->net.conns_n);
 }

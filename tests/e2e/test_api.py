@@ -440,6 +440,20 @@ def parse(text):
     return out
 
 
+def test_a_retiring_worker_lets_go(broker):
+    """It answers, then sends the client to its successor; else a busy one would keep it for an hour."""
+    b = broker(**CONF)
+    r = Raw(b.port)
+    published(r.send(post()))
+    old = b.workers()[0]["pid"]
+    b.ctl("drain", "0")
+    eventually(lambda: any(w["pid"] == old for w in b.workers("retiring")))
+    assert published(r.send(post()))["connection"] == "close" and r.ended()
+    r.close()
+    eventually(lambda: [w["pid"] != old for w in b.workers(None)] == [True])
+    published(Raw(b.port).send(post()))
+
+
 async def test_metrics_know_every_worker(broker):
     b = broker(workers=3, **CONF)
     clients = [await entered(b.url) for _ in range(12)]

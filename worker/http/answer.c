@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "worker/http/site.h"
 
 #include <time.h>
 
@@ -78,6 +79,7 @@ static void answer(struct conn *c, unsigned status, const char *allow, struct st
                    const struct answer_how *how)
 {
     struct buf out = {0};
+    bool keep_alive = how->keep_alive && !c->net->site->is_leaving;
     buf_printf(&out, "HTTP/1.1 %u %s\r\n", status, reason_phrase(status));
     put_content(&out, status, body, how->type);
     put_date(&out);
@@ -85,14 +87,14 @@ static void answer(struct conn *c, unsigned status, const char *allow, struct st
         buf_printf(&out, "Allow: %s\r\n", allow);
     buf_str(&out, how->fields);
     buf_printf(&out, "%sConnection: %s\r\n\r\n", extra_field(status),
-               how->keep_alive ? "keep-alive"
+               keep_alive      ? "keep-alive"
                : status == 426 ? "Upgrade, close"
                                : "close");
     if (how->with_body && status != 204)
         buf_str(&out, body);
     conn_raw(c, buf_view(&out));
     buf_free(&out);
-    if (!how->keep_alive)
+    if (!keep_alive)
         conn_drain(c);
 }
 

@@ -6,7 +6,8 @@
 #include "worker/http/upgrade.h"
 #include "worker/net/conn.h"
 
-/* with_body false for HEAD: Content-Length as it would be. Closes unless keep_alive. */
+/* with_body false for HEAD: Content-Length as it would be. Closes unless keep_alive,
+ * and when the worker is leaving. */
 void answer_json(struct conn *c, unsigned status, struct str body, bool with_body,
                  bool keep_alive);
 /* The refusal's status and the body {"error","message","hint"}; counted. */

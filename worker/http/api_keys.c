@@ -12,26 +12,34 @@ static struct str bearer_token(const struct request *r)
     return str_eq_nocase(scheme, STR("Bearer")) ? str_trim(token) : STR_NONE;
 }
 
-/* By their digests: not even the length of a key shows in the time. */
-static bool is_same(struct str a, struct str b)
+struct print {
+    uint8_t bytes[DIGEST_SHA256];
+};
+
+static struct print print_of(struct str s)
 {
-    uint8_t of_a[DIGEST_SHA256], of_b[DIGEST_SHA256];
-    digest_sha256(a, of_a);
-    digest_sha256(b, of_b);
-    return str_eq_secret((struct str){(const char *)of_a, sizeof(of_a)},
-                         (struct str){(const char *)of_b, sizeof(of_b)});
+    struct print p;
+    digest_sha256(s, p.bytes);
+    return p;
 }
 
-/* All are compared, whichever fits. */
+static struct str view(const struct print *p)
+{
+    return (struct str){(const char *)p->bytes, sizeof(p->bytes)};
+}
+
+/* By their digests, so that not even the length of a key shows in the time; and all of
+ * them, whichever fits. */
 const struct conf_api_key *api_keys_find(const struct conf_main *conf,
                                          const struct request *r)
 {
     const struct conf_api_key *found = NULL;
     struct str token = bearer_token(r);
+    struct print of_token = print_of(token);
     for (size_t i = 0; i < conf->api_keys.n; i++) {
-        const struct conf_api_key *k = &conf->api_keys.v[i];
-        bool fits = is_same(k->key.value, token);
-        found = fits && token.n ? k : found;
+        struct print of_key = print_of(conf->api_keys.v[i].key.value);
+        bool fits = str_eq_secret(view(&of_key), view(&of_token));
+        found = fits && token.n ? &conf->api_keys.v[i] : found;
     }
     return found;
 }

@@ -15,6 +15,7 @@ struct http_site {
     /* NULL: ready; else why not ("bus: …", "stopping"). */
     const char *(*not_ready)(void *ctx);
     void *ctx;
+    bool is_leaving;              /* the worker serves no more requests than it has to */
     const struct conf_main *conf; /* keys and origins of the API */
     struct hub *hub;              /* what the API publishes to */
     struct metrics *metrics;
