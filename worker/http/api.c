@@ -160,8 +160,8 @@ static void serve_events(struct api_call *call, struct str body)
         return;
     call->state = API_BODY;
     turn_down(call, 400, "bad-body",
-              "Send {\"to\":{\"room\"|\"user\"|\"client\":…} or "
-              "{\"broadcast\":true},\"event\":…,\"data\":…,\"exclude\":[…]}.",
+              "Send {\"to\":{\"room\":…},\"event\":…,\"data\":…,\"exclude\":[…]}; `to` "
+              "holds room, user, client or broadcast:true.",
               "The body cannot be used: %s.", e.text);
 }
 
