@@ -164,7 +164,7 @@ static int open_bus(struct worker *w, struct err *e)
 {
     struct buf path = {0};
     const struct conf_redis *redis = &w->conf->main.redis;
-    buf_printf(&path, "%s/redis/redis.sock", w->run_dir);
+    buf_printf(&path, "%s/" REDIS_MANAGED_SOCKET, w->run_dir);
     w->bus = bus_redis_open(w->base, redis, buf_view(&path), &w->book, w->counters,
                             &hub_bus_events, w->hub, e);
     buf_free(&path);
