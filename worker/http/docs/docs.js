@@ -224,4 +224,7 @@ document.getElementById("version").textContent = broker.version;
 document.getElementById("bare").hidden = broker.endpoints.length > 0;
 document.getElementById("list").append(...broker.endpoints.map(makeCard));
 fillSnippets();
-for (const button of document.querySelectorAll("button.copy")) button.addEventListener("click", () => copy(button));
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = false;
+  button.addEventListener("click", () => copy(button));
+}
