@@ -3,7 +3,7 @@
 #include "common/addresses.h"
 #include "common/fd.h"
 #include "common/log.h"
-#include "supervisor/portholder.h"
+#include "common/portholder.h"
 
 #include <linux/filter.h>
 #include <netinet/in.h>

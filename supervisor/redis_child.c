@@ -5,7 +5,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/redis_url.h"
-#include "supervisor/portholder.h"
+#include "common/portholder.h"
 #include "supervisor/slot.h"
 #include "supervisor/spawn.h"
 

@@ -1,5 +1,5 @@
 // floors: supervisor
-#include "supervisor/portholder.h"
+#include "common/portholder.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,4 +1,4 @@
-#include "supervisor/portholder.h"
+#include "common/portholder.h"
 
 #include "common/log.h"
 #include "common/str.h"

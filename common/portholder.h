@@ -1,8 +1,8 @@
 /* portholder: which process listens there: looks through /proc, so that an error can name
  * whoever holds a port. Owns nothing. Never certain: other users' descriptors and other
  * network namespaces may be out of sight. */
-#ifndef SUPERVISOR_PORTHOLDER_H
-#define SUPERVISOR_PORTHOLDER_H
+#ifndef COMMON_PORTHOLDER_H
+#define COMMON_PORTHOLDER_H
 
 #include "common/base.h"
 
