@@ -140,6 +140,10 @@ static int run_words(struct ctl *ctl, char *const *words, size_t n)
         return ctl_fail(ctl, END_USAGE, "%s (see " CTL_PROGRAM " help)", e.text);
     if (ctl->opt.count && !str_is(str_of(cmd->pattern), "top"))
         return ctl_fail(ctl, END_USAGE, "--count goes with top only");
+    if ((ctl->opt.origin || ctl->opt.token || ctl->opt.hold_s) &&
+        !str_starts(str_of(cmd->pattern), STR("doctor ")))
+        return ctl_fail(ctl, END_USAGE,
+                        "--origin, --token and --hold go with doctor only");
     return cmd->verb(ctl, cmd, &args);
 }
 

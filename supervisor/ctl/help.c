@@ -1,13 +1,13 @@
 #include "supervisor/ctl/help.h"
 
 #include "supervisor/ctl/command.h"
-#include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/doctor.h"
 
 #define INDENT 6
 #define WIDTH 78
 
 static const struct {
-    enum msg_status status;
+    int status; /* enum msg_status, or of `doctor` */
     const char *help;
 } exits[] = {
     {END_OK, "Done."},
@@ -16,6 +16,20 @@ static const struct {
     {END_UNAVAILABLE, "No broker answers: not running, connection lost, or time-out."},
     {END_DENIED, "Permission denied."},
     {END_PARTIAL, "Done in part: not every worker answered."},
+    {DOCTOR_EXIT + DOCTOR_UNDECIDED,
+     "doctor: not healthy for another reason, or not all could be examined."},
+    {DOCTOR_EXIT + DOCTOR_NOT_RUNNING, "doctor: the server is not running."},
+    {DOCTOR_EXIT + DOCTOR_URL, "doctor: the URL is wrong."},
+    {DOCTOR_EXIT + DOCTOR_ORIGIN, "doctor: the origin is refused."},
+    {DOCTOR_EXIT + DOCTOR_PATH,
+     "doctor: the path or the form of the handshake is refused."},
+    {DOCTOR_EXIT + DOCTOR_PORT, "doctor: the port is in use by something else."},
+    {DOCTOR_EXIT + DOCTOR_REACH,
+     "doctor: a name that does not resolve, a firewall, or a loopback address."},
+    {DOCTOR_EXIT + DOCTOR_TLS, "doctor: ws and wss are mixed up."},
+    {DOCTOR_EXIT + DOCTOR_AUTH, "doctor: the token is refused."},
+    {DOCTOR_EXIT + DOCTOR_LIVENESS, "doctor: the connection did not live on."},
+    {DOCTOR_EXIT + DOCTOR_BUS, "doctor: the bus is down."},
 };
 
 /* One paragraph, indented, broken at blanks. */
@@ -67,7 +81,7 @@ int help_print_all(FILE *out)
     }
     fprintf(out, "\nExit status:\n");
     for (size_t i = 0; i < ARRAY_LEN(exits); i++)
-        fprintf(out, "  %d   %s\n", (int)exits[i].status, exits[i].help);
+        fprintf(out, "  %-3d %s\n", exits[i].status, exits[i].help);
     return END_OK;
 }
 
@@ -121,7 +135,7 @@ int help_print_json(char *const *words, size_t n, FILE *out)
     }
     for (size_t i = 0; n == 0 && i < ARRAY_LEN(exits); i++) {
         char status[12];
-        snprintf(status, sizeof(status), "%d", (int)exits[i].status);
+        snprintf(status, sizeof(status), "%d", exits[i].status);
         put_object(out, "exit", status, exits[i].help, NULL);
     }
     return END_OK;

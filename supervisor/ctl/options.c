@@ -5,8 +5,21 @@
 
 #define TIMEOUT_MAX_S 86400
 #define COUNT_MAX 1000000000
+#define HOLD_MAX_S 86400
 
-enum { CONFIG, SOCKET, JSON, TIMEOUT, COUNT, HELP, VERSION, COMPLETE };
+enum {
+    CONFIG,
+    SOCKET,
+    JSON,
+    TIMEOUT,
+    COUNT,
+    ORIGIN,
+    TOKEN,
+    HOLD,
+    HELP,
+    VERSION,
+    COMPLETE
+};
 
 const struct option_row option_rows[] = {
     [CONFIG] = {'c', "config", "FILE",
@@ -20,6 +33,11 @@ const struct option_row option_rows[] = {
         {0, "timeout", "SECONDS",
          "How long the broker may keep silent before it is given up; default 30."},
     [COUNT] = {0, "count", "N", "top: leave after N samples."},
+    [ORIGIN] = {0, "origin", "ORIGIN", "doctor: the origin of the page that connects."},
+    [TOKEN] = {0, "token", "TOKEN",
+               "doctor: authenticate with this token; - reads it from standard input."},
+    [HOLD] = {0, "hold", "SECONDS",
+              "doctor: keep the connection open and idle for so long."},
     [HELP] = {'h', "help", NULL, "The same as the command help."},
     [VERSION] = {'V', "version", NULL, "The same as the command version."},
     [COMPLETE] = {0, "complete", NULL, NULL},
@@ -65,6 +83,14 @@ static int set_option(struct options *o, const struct option_row *row, const cha
         return set_number(row, value, TIMEOUT_MAX_S, &o->timeout_s, e);
     case COUNT:
         return set_number(row, value, COUNT_MAX, &o->count, e);
+    case ORIGIN:
+        o->origin = value;
+        return 0;
+    case TOKEN:
+        o->token = value;
+        return 0;
+    case HOLD:
+        return set_number(row, value, HOLD_MAX_S, &o->hold_s, e);
     case HELP:
         o->help = true;
         return 0;

@@ -14,8 +14,10 @@ struct options {
     const char *config, *socket; /* NULL: not given */
     bool json, help, version, complete;
     uint64_t timeout_s;
-    uint64_t count; /* of `top`; 0: until stopped */
-    char **words;   /* the command, and NULL */
+    uint64_t count;             /* of `top`; 0: until stopped */
+    const char *origin, *token; /* of `doctor`; NULL: not given */
+    uint64_t hold_s;            /* of `doctor`; 0: not at all */
+    char **words;               /* the command, and NULL */
     size_t words_n;
 };
 

@@ -21,6 +21,8 @@ VERB(check);
 VERB(token);
 VERB(version);
 VERB(help);
+/* doctor.c */
+VERB(doctor);
 /* top.c */
 VERB(top);
 

@@ -135,7 +135,7 @@ static const struct {
     const char *line, *error;
 } refused[] = {
     {"", "no command given: expected status, show, send, kick, reload, drain, stop, "
-         "log-level, config, token, top, version or help"},
+         "log-level, config, token, top, doctor, version or help"},
     {"shwo", "unknown command \"shwo\"; did you mean \"show\"?"},
     {"statsu", "unknown command \"statsu\"; did you mean \"status\"?"},
     {"show", "incomplete command: expected workers, connections, rooms, users, config or "
@@ -160,7 +160,7 @@ static const struct {
     {"config check", "incomplete command: expected FILE after \"config check\""},
     {"\033[2J",
      "unknown command \"\\x1b[2J\"; expected status, show, send, kick, reload, "
-     "drain, stop, log-level, config, token, top, version or help"},
+     "drain, stop, log-level, config, token, top, doctor, version or help"},
 };
 
 static void explains_what_is_wrong(void **state)

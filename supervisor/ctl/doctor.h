@@ -1,0 +1,86 @@
+/* doctor: one examination of a WebSocket URL from the user's side of the wire: what was
+ * learnt so far, and what each check found. Owns both. Never changes anything at the
+ * server, never shows the token or the URL's query. */
+#ifndef CTL_DOCTOR_H
+#define CTL_DOCTOR_H
+
+#include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/doctor_url.h"
+#include "supervisor/ctl/doctor_wire.h"
+
+/* Exit statuses are these and DOCTOR_EXIT: helioctl(8) promises the numbers. */
+enum doctor_cause {
+    DOCTOR_UNDECIDED,
+    DOCTOR_NOT_RUNNING,
+    DOCTOR_URL,
+    DOCTOR_ORIGIN,
+    DOCTOR_PATH,
+    DOCTOR_PORT,
+    DOCTOR_REACH,
+    DOCTOR_TLS,
+    DOCTOR_AUTH,
+    DOCTOR_LIVENESS,
+    DOCTOR_BUS,
+    DOCTOR_CAUSES
+};
+#define DOCTOR_EXIT 10
+
+enum proof { PROOF_NONE, PROOF_GOOD, PROOF_BAD };
+
+struct finding {
+    enum proof proof;
+    enum doctor_cause cause; /* of PROOF_BAD */
+    struct buf said, fix;
+};
+
+struct doctor {
+    struct ctl *ctl;
+    const char *text; /* the URL as given */
+    int64_t step_ms;  /* the longest a single step waits */
+    struct doctor_url url;
+    struct doctor_wire wire; /* what the handshake was made on */
+    bool is_local;           /* the server's address is this machine's */
+    bool is_running;         /* its control socket answered */
+    bool is_ours;            /* it is a heliod */
+    bool is_hidden;          /* behind TLS */
+    bool is_open;            /* a WebSocket, and it answers */
+    bool has_date;
+    int64_t ahead_s; /* the server's clock before ours */
+};
+
+/* Checks in the order of cause and effect: the first bad one is the verdict. */
+struct check {
+    const char *name;
+    void (*prove)(struct doctor *d, struct finding *f);
+};
+extern const struct check doctor_checks[];
+extern const size_t doctor_checks_n;
+
+void finding_good(struct finding *f, const char *fmt, ...) PRINTF(2, 3);
+void finding_none(struct finding *f, const char *fmt, ...) PRINTF(2, 3);
+void finding_bad(struct finding *f, enum doctor_cause cause, const char *fmt, ...)
+    PRINTF(3, 4);
+void finding_fix(struct finding *f, const char *fmt, ...) PRINTF(2, 3);
+
+/* doctor_reach.c: up to the server */
+void doctor_prove_url(struct doctor *d, struct finding *f);
+void doctor_prove_running(struct doctor *d, struct finding *f);
+void doctor_prove_reach(struct doctor *d, struct finding *f);
+/* doctor_server.c: what kind of server it is */
+void doctor_prove_server(struct doctor *d, struct finding *f);
+void doctor_prove_bus(struct doctor *d, struct finding *f);
+/* doctor_socket.c: the WebSocket */
+void doctor_prove_handshake(struct doctor *d, struct finding *f);
+void doctor_prove_token(struct doctor *d, struct finding *f);
+void doctor_prove_hold(struct doctor *d, struct finding *f);
+
+/* A fresh connection; false: f says so. */
+bool doctor_connect(struct doctor *d, struct doctor_wire *w, struct finding *f);
+/* The opening handshake for a target, with Origin and token as given. */
+void doctor_put_handshake(struct doctor *d, struct buf *out, struct str target,
+                          const char *origin);
+void doctor_put_host(const struct doctor *d, struct buf *out);
+/* " (it is held by pid 812 (nginx))", "" when that cannot be seen. */
+const char *doctor_holder(const struct doctor *d);
+
+#endif

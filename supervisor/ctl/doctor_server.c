@@ -1,0 +1,289 @@
+#include "supervisor/ctl/doctor.h"
+
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/uuid.h"
+
+#include <time.h>
+
+#define TLS_ALERT 0x15 /* RFC 8446 §5.1: types of a record */
+#define TLS_HANDSHAKE 0x16
+#define TLS_MAJOR 0x03
+#define CLOCK_OFF_S 5 /* from where it is worth a word */
+
+enum speech { SPEECH_NONE, SPEECH_HTTP, SPEECH_TLS };
+
+/* A ClientHello of TLS 1.2 (RFC 5246 §7.4.1.2) without extensions. Whatever a TLS server
+ * thinks of it, its answer begins as a TLS record; that is all that is looked at. */
+static void put_hello(struct buf *out)
+{
+    static const uint8_t head[] = {TLS_HANDSHAKE,
+                                   TLS_MAJOR,
+                                   1,
+                                   0,
+                                   53, /* record */
+                                   1,
+                                   0,
+                                   0,
+                                   49,
+                                   TLS_MAJOR,
+                                   3};
+    static const uint8_t tail[] = {0,        /* no session */
+                                   0,    10, /* ciphers */
+                                   0xc0, 0x2f, 0xc0, 0x2b, 0xc0, 0x30,
+                                   0x00, 0x9c, 0x00, 0x2f, 1,    0}; /* no compression */
+    uint8_t noise[32];
+
+    random_bytes(noise, sizeof(noise));
+    buf_put(out, head, sizeof(head));
+    buf_put(out, noise, sizeof(noise));
+    buf_put(out, tail, sizeof(tail));
+}
+
+static bool is_tls(const struct buf *in)
+{
+    return in->n >= 2 && (in->p[0] == TLS_HANDSHAKE || in->p[0] == TLS_ALERT) &&
+           in->p[1] == TLS_MAJOR;
+}
+
+static enum speech speech_of(struct doctor_wire *w, int64_t until)
+{
+    if (doctor_wire_need(w, 7, until) != GOT_IT)
+        return SPEECH_NONE;
+    return is_tls(&w->in)                                 ? SPEECH_TLS
+           : str_starts(buf_view(&w->in), STR("HTTP/1.")) ? SPEECH_HTTP
+                                                          : SPEECH_NONE;
+}
+
+/* ---- in clear ---- */
+
+static void put_get(struct doctor *d, struct buf *out, const char *path)
+{
+    buf_printf(out, "GET %s HTTP/1.1\r\nHost: ", path);
+    doctor_put_host(d, out);
+    buf_printf(out, "\r\nUser-Agent: " CTL_PROGRAM "/" HELIOD_VERSION
+                    "\r\nConnection: close\r\n\r\n");
+}
+
+/* RFC 9110 §5.6.7, the form that servers send today. */
+static bool read_date(struct str text, int64_t *out)
+{
+    char date[64];
+    struct tm tm = {0};
+
+    snprintf(date, sizeof(date), STR_FMT, STR_ARG(text));
+    if (!text.p || !strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        return false;
+    *out = timegm(&tm);
+    return true;
+}
+
+static bool is_health_of_ours(const struct doctor_head *h)
+{
+    struct err e;
+    struct json_object *o = h->status == 200 ? json_read(h->body, &e) : NULL;
+    bool ours = str_is(json_get_str(o, "status"), "ok") && json_get_str(o, "version").p;
+
+    json_object_put(o);
+    return ours;
+}
+
+/* What servers and proxies answer when they wanted TLS on this port. */
+static bool wants_tls(const struct doctor_head *h)
+{
+    static const char *const signs[] = {"HTTPS port", "HTTPS server", "https-only",
+                                        "http-not-spoken"};
+    for (size_t i = 0; h->status == 400 && i < ARRAY_LEN(signs); i++) {
+        if (memmem(h->body.p, h->body.n, signs[i], strlen(signs[i])))
+            return true;
+    }
+    return false;
+}
+
+static void learn(struct doctor *d, const struct doctor_head *h)
+{
+    int64_t date;
+
+    d->is_ours = d->is_ours || is_health_of_ours(h);
+    if (read_date(doctor_head_field(h, "Date"), &date)) {
+        d->has_date = true;
+        d->ahead_s = date - clock_wall_ms() / 1000;
+    }
+}
+
+/* One request on a connection of its own. first: how the answer began, if it is neither.
+ */
+static enum speech ask(struct doctor *d, struct str request, struct buf *first)
+{
+    struct doctor_wire w;
+    struct doctor_head h;
+    struct finding unused = {0};
+    enum speech speech = SPEECH_NONE;
+
+    if (doctor_connect(d, &w, &unused)) {
+        int64_t until = clock_now_ms() + d->step_ms;
+        doctor_wire_send(&w, request);
+        enum got got = doctor_wire_head(&w, until, &h);
+        if (got == GOT_IT) {
+            learn(d, &h);
+            speech = wants_tls(&h) ? SPEECH_TLS : SPEECH_HTTP;
+        } else if (is_tls(&w.in)) {
+            speech = SPEECH_TLS;
+        }
+        buf_clear(first);
+        buf_put(first, w.in.p, MIN(w.in.n, (size_t)32));
+    }
+    doctor_wire_close(&w);
+    buf_free(&unused.said);
+    buf_free(&unused.fix);
+    return speech;
+}
+
+/* Some WebSocket servers answer nothing but a handshake. */
+static enum speech ask_in_clear(struct doctor *d, struct buf *first)
+{
+    struct buf request = {0};
+
+    put_get(d, &request, "/health");
+    enum speech speech = ask(d, buf_view(&request), first);
+    if (speech == SPEECH_NONE && first->n == 0) {
+        buf_clear(&request);
+        doctor_put_handshake(d, &request, buf_view(&d->url.target), NULL);
+        speech = ask(d, buf_view(&request), first);
+    }
+    buf_free(&request);
+    return speech;
+}
+
+static enum speech say_hello(struct doctor *d, struct finding *f)
+{
+    struct doctor_wire w;
+    struct buf hello = {0};
+    enum speech speech = SPEECH_NONE;
+
+    put_hello(&hello);
+    if (doctor_connect(d, &w, f)) {
+        doctor_wire_send(&w, buf_view(&hello));
+        speech = speech_of(&w, clock_now_ms() + d->step_ms);
+    }
+    doctor_wire_close(&w);
+    buf_free(&hello);
+    return speech;
+}
+
+/* ---- the checks ---- */
+
+static void explain_other(struct doctor *d, const struct buf *first, struct finding *f)
+{
+    if (first->n > 0)
+        finding_bad(f, DOCTOR_PORT,
+                    "port %u is in use by something that speaks neither HTTP nor TLS%s: "
+                    "it answers \"%s\"",
+                    (unsigned)d->url.port, doctor_holder(d), log_esc(buf_view(first)));
+    else
+        finding_bad(f, DOCTOR_PORT,
+                    "port %u is in use by something that accepts and answers nothing%s",
+                    (unsigned)d->url.port, doctor_holder(d));
+    finding_fix(f,
+                "end that program or correct the port; if it is heliod, it hangs: look "
+                "into its log");
+}
+
+static void prove_clear(struct doctor *d, struct finding *f)
+{
+    struct buf first = {0};
+    enum speech speech = ask_in_clear(d, &first);
+
+    if (speech == SPEECH_NONE)
+        speech = say_hello(d, f);
+    if (speech == SPEECH_TLS) {
+        finding_bad(f, DOCTOR_TLS, "TLS is spoken at port %u, the URL says ws://",
+                    (unsigned)d->url.port);
+        finding_fix(f, "use wss:// instead of ws://");
+    } else if (speech == SPEECH_NONE) {
+        explain_other(d, &first, f);
+    } else if (d->has_date && llabs(d->ahead_s) >= CLOCK_OFF_S) {
+        finding_good(f, "%s; its clock is %" PRId64 " s %s this machine's",
+                     d->is_ours ? "a heliod" : "speaks HTTP", (int64_t)llabs(d->ahead_s),
+                     d->ahead_s > 0 ? "ahead of" : "behind");
+    } else {
+        finding_good(f, "%s",
+                     d->is_ours ? "a heliod" : "speaks HTTP; not known as heliod");
+    }
+    buf_free(&first);
+}
+
+static void prove_tls(struct doctor *d, struct finding *f)
+{
+    struct buf first = {0};
+    enum speech speech = say_hello(d, f);
+
+    if (speech == SPEECH_NONE && f->proof != PROOF_BAD)
+        speech = ask_in_clear(d, &first);
+    if (speech == SPEECH_TLS) {
+        d->is_hidden = true;
+        finding_good(f,
+                     "TLS is spoken, as wss:// wants; the certificate was not looked at");
+    } else if (speech == SPEECH_HTTP) {
+        finding_bad(f, DOCTOR_TLS, "no TLS is spoken at port %u, the URL says wss://",
+                    (unsigned)d->url.port);
+        finding_fix(f,
+                    "use ws:// instead of wss://, or the port of the proxy that speaks "
+                    "TLS");
+    } else if (f->proof != PROOF_BAD) {
+        explain_other(d, &first, f);
+    }
+    buf_free(&first);
+}
+
+void doctor_prove_server(struct doctor *d, struct finding *f)
+{
+    if (d->url.tls)
+        prove_tls(d, f);
+    else
+        prove_clear(d, f);
+}
+
+static void judge_ready(const struct doctor_head *h, struct finding *f)
+{
+    struct err e;
+    struct json_object *o = h->body.n ? json_read(h->body, &e) : NULL;
+    struct str reason = json_get_str(o, "reason");
+    bool is_bus = str_starts(reason, STR("bus"));
+
+    if (h->status == 200) {
+        finding_good(f, "/ready: it can really serve");
+    } else if (h->status == 503 && reason.p) {
+        finding_bad(f, is_bus ? DOCTOR_BUS : DOCTOR_NOT_RUNNING, "/ready: 503, " STR_FMT,
+                    STR_ARG(reason));
+        finding_fix(f, is_bus ? "look at Redis and `redis.url` in heliod.yaml, then at "
+                                "helioctl status"
+                              : "wait for the broker to start or restart");
+    } else {
+        finding_none(f, "/ready answers %u", h->status);
+    }
+    json_object_put(o);
+}
+
+void doctor_prove_bus(struct doctor *d, struct finding *f)
+{
+    struct doctor_wire w;
+    struct doctor_head h;
+    struct buf request = {0};
+
+    if (!d->is_ours) {
+        finding_none(f, "not asked: not known as heliod");
+        return;
+    }
+    put_get(d, &request, "/ready");
+    if (doctor_connect(d, &w, f)) {
+        doctor_wire_send(&w, buf_view(&request));
+        if (doctor_wire_head(&w, clock_now_ms() + d->step_ms, &h) == GOT_IT)
+            judge_ready(&h, f);
+        else
+            finding_none(f, "/ready did not answer");
+    }
+    doctor_wire_close(&w);
+    buf_free(&request);
+}
