@@ -205,6 +205,16 @@ async def test_message_hook_sends(broker, backend):
     assert [await a.get() for _ in range(2)] == [{"event": "r"}, {"event": "last"}]  # the originator is not left out
 
 
+async def test_an_answer_with_too_many_sends_is_cut_and_told(broker, backend):
+    h = backend(message=lambda q: (200, {"send": [{"to": {"client": q["clientId"]}, "event": "n", "data": i} for i in range(1001)]}))
+    b = broker(**hooked(h, "message", auth={"method": "anonymous"}))
+    c = await entered(b.url)
+    await c.say("go")
+    assert [(await c.get())["data"] for _ in range(1000)] == list(range(1000))
+    await c.flush()
+    eventually(lambda: "send[1000]: one answer holds too many" in b.log(), 10, "the operator is told")
+
+
 async def test_messages_of_a_client_keep_their_order(broker, backend):
     h = backend(message=lambda q: (200, {"send": [{"to": {"client": q["clientId"]}, "event": "re", "data": q["message"]["data"]}]}))
     b = broker(**hooked(h, "message", auth={"method": "anonymous"}))

@@ -63,10 +63,15 @@ static void carry_out(struct hub *hub, struct str send)
     struct buf scratch = {0};
     size_t pos = 0;
     unsigned n = 0;
-    while (n++ < SENDS_MAX && scan_next(send, &pos, &v)) {
+    while (scan_next(send, &pos, &v)) {
         struct hub_event ev;
         struct err e;
         buf_clear(&scratch);
+        if (n++ == SENDS_MAX) {
+            note_bad_send(n - 1,
+                          "one answer holds too many; it and the rest are left out");
+            break;
+        }
         if (v.type != SCAN_OBJECT)
             note_bad_send(n - 1, "not an object");
         else if (publication_read(v.raw, &ev, &scratch, &e) != 0)
