@@ -154,9 +154,12 @@ def test_ready_before_hello(broker, workdir, redis_server):
 
 def test_a_lie_is_told_once(broker, workdir, redis_server):
     b = with_evil(broker, workdir, redis_server, """
-for i in range(200):
-    hello()
-    send(4, 1, 1, 3, 0)
+try:
+    for i in range(200):
+        hello()
+        send(4, 1, 1, 3, 0)
+except OSError:  # a supervisor that is busy leaves no room for more lies
+    pass
 time.sleep(60)
 """)
     two = eventually(lambda: re.search(r"(?s).*worker died slot=1 worker=2 [^\n]* signal=9", b.log()), 20, "killed twice")
