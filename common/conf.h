@@ -26,7 +26,12 @@ enum conf_flags { CONF_LIVE = 1, CONF_BOOT = 2, CONF_SECRET = 4 };
 /* The choices of each ENUM key, in the table's order (a unit test holds them together).
  */
 enum conf_auth_method { AUTH_ANONYMOUS, AUTH_STATIC, AUTH_JWT, AUTH_HOOK };
-enum conf_protocol { PROTOCOL_EVENTS, PROTOCOL_ECHO };
+enum conf_protocol {
+    PROTOCOL_EVENTS,
+    PROTOCOL_ECHO,
+    PROTOCOL_SIGNALING,
+    PROTOCOL_NOTIFICATIONS
+};
 enum conf_encryption { ENCRYPTION_NONE, ENCRYPTION_BUILTIN, ENCRYPTION_HOOK };
 enum conf_refusals { REFUSALS_HTTP, REFUSALS_CLOSE };
 enum conf_inbound { INBOUND_NONE, INBOUND_REDIS };

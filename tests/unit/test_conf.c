@@ -428,8 +428,10 @@ static void test_constants_are_the_choices(void **state UNUSED)
                                           [AUTH_STATIC] = "static",
                                           [AUTH_JWT] = "jwt",
                                           [AUTH_HOOK] = "hook"};
-    static const char *const protocols[] = {
-        [PROTOCOL_EVENTS] = "events", [PROTOCOL_ECHO] = "echo"};
+    static const char *const protocols[] = {[PROTOCOL_EVENTS] = "events",
+                                            [PROTOCOL_ECHO] = "echo",
+                                            [PROTOCOL_SIGNALING] = "signaling",
+                                            [PROTOCOL_NOTIFICATIONS] = "notifications"};
     static const char *const encryptions[] = {[ENCRYPTION_NONE] = "none",
                                               [ENCRYPTION_BUILTIN] = "builtin",
                                               [ENCRYPTION_HOOK] = "hook"};

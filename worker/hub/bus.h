@@ -20,6 +20,23 @@ struct bus_events {
 };
 typedef void (*bus_ack_fn)(void *ctx, bool ok, const char *why);
 
+/* What Redis said to a command. text: of BUS_TEXT what it is, of the last three why, in
+ * words; it dies when the call returns. */
+enum bus_reply_type {
+    BUS_TEXT,   /* a bulk or simple string */
+    BUS_NUMBER, /* an integer */
+    BUS_NIL,
+    BUS_ERROR,     /* Redis refused it: its own words. An array counts as one. */
+    BUS_DOWN,      /* nothing was sent */
+    BUS_UNCERTAIN, /* sent, never answered: it may have been carried out */
+};
+struct bus_reply {
+    enum bus_reply_type type;
+    struct str text;
+    long long number;
+};
+typedef void (*bus_reply_fn)(void *ctx, const struct bus_reply *r);
+
 struct bus_ops {
     void (*subscribe)(
         struct bus *b,
@@ -31,6 +48,12 @@ struct bus_ops {
      * sent but unanswered). */
     void (*publish_acked)(struct bus *b, struct str channel, struct str payload,
                           bus_ack_fn fn, void *ctx);
+    /* Any command that answers with one value, on the publishing link: what was asked
+     * before is carried out before. The arguments are copied; nothing is prefixed. Calls
+     * fn exactly once, perhaps before call returns. */
+    void (*call)(struct bus *b, const struct str *argv, size_t n, bus_reply_fn fn,
+                 void *ctx);
+    struct str (*prefix)(const struct bus *b); /* of channels and keys */
     uint64_t (*mark)(
         struct bus *b); /* after the last subscribe so far; counts channels */
     uint64_t (*confirmed)(struct bus *b); /* the highest confirmed mark */

@@ -8,6 +8,8 @@
 #include "common/list.h"
 #include "common/map.h"
 #include "worker/hub/bus.h"
+#include "worker/hub/script.h"
+#include "worker/hub/topics.h"
 #include "worker/net/conn.h"
 
 enum hub_kind { HUB_CLIENT, HUB_USER, HUB_ROOM, HUB_BROADCAST };
@@ -79,6 +81,35 @@ void hub_publish_acked(struct hub *h, const struct hub_event *ev, bus_ack_fn fn,
                        void *ctx);
 /* Any payload to any channel behind the prefix (ws:inbound). */
 bool hub_publish_raw(struct hub *h, struct str channel, struct str payload);
+
+/* ---- for what is neither room nor user ---- */
+
+/* Subscribes; what is published from the confirmation on (hub_await) is heard. channel:
+ * begins with TOPIC_PREFIX, copied. A topic is embedded and zeroed before. After a
+ * reconnect it is subscribed again without anybody's doing. */
+void hub_listen(struct hub *h, struct topic *t, struct str channel,
+                void (*message)(struct topic *t, struct str payload));
+void hub_unlisten(struct hub *h, struct topic *t); /* safe for a zeroed one, and twice */
+struct topic *hub_topic(const struct hub *h, struct str channel); /* NULL: none */
+
+/* The bus comes and goes. up: all topics are subscribed again and confirmed (at once when
+ * the bus is up at hub_watch: from the loop). down: what was said meanwhile is lost. */
+struct hub_watch {
+    struct list link;
+    struct hub_wait wait;
+    void (*up)(struct hub_watch *w);
+    void (*down)(struct hub_watch *w, const char *why);
+};
+void hub_watch(struct hub *h, struct hub_watch *w);
+void hub_unwatch(struct hub_watch *w); /* safe for a zeroed one, and twice */
+bool hub_is_up(const struct hub *h);
+const char *hub_why_down(const struct hub *h); /* "" while up */
+
+/* script_call and bus->call over the hub's bus. */
+void hub_eval(struct hub *h, struct script *s, const struct str *keys, size_t keys_n,
+              const struct str *args, size_t args_n, bus_reply_fn fn, void *ctx);
+void hub_call(struct hub *h, const struct str *argv, size_t n, bus_reply_fn fn,
+              void *ctx);
 
 /* For questions of helioctl: each room or user and its members. */
 void hub_each(const struct hub *h, enum hub_kind kind,

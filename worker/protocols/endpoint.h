@@ -31,14 +31,31 @@ struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c,
 struct settings *settings_ref(struct settings *s);
 void settings_unref(struct settings *s);
 
-/* What a protocol adds to session_ops, for questions from outside. */
+struct endpoint;
+
+/* What a protocol adds to session_ops. All but name and session may be NULL. */
 struct protocol {
     const char *name;
     struct session_ops session;
-    /* Appends members (`,"user":"u1","rooms":3`) to a helioctl row. May be NULL. */
+    /* Life of an endpoint of this protocol: e->state is made, follows a reload, and ends
+     * (no connection is left then). */
+    void (*open)(struct endpoint *e);
+    void (*applied)(struct endpoint *e);
+    void (*close)(struct endpoint *e);
+    /* A worker of this broker died without a farewell: its serverId. */
+    void (*lost)(struct endpoint *e, struct str server_id);
+    /* Appends members (`,"user":"u1","rooms":3`) to a helioctl row. */
     void (*describe)(struct conn *c, struct buf *json);
+    /* The user a connection belongs to; p NULL: none. */
+    struct str (*user)(const struct conn *c);
+    /* The rooms this worker has members in. */
+    void (*each_room)(struct endpoint *e,
+                      void (*fn)(void *ctx, struct str room, size_t members), void *ctx);
+    /* An operator closes this connection (4411); it still has to be closed. */
+    void (*kicked)(struct conn *c);
 };
-extern const struct protocol protocol_echo, protocol_events;
+extern const struct protocol protocol_echo, protocol_events, protocol_signaling,
+    protocol_notifications;
 const struct protocol *protocol_find(int conf_protocol);
 
 struct endpoint {
@@ -46,6 +63,7 @@ struct endpoint {
     const struct protocol *protocol;
     struct settings *set;
     struct services *services;
+    void *state;      /* the protocol's */
     bool gone;        /* no longer configured */
     struct list link; /* the worker's */
 };

@@ -165,6 +165,8 @@ static void on_control(struct conn *c, unsigned opcode, struct str view)
     } else if (opcode == WIRE_PING && c->st.phase == CONN_OPEN) {
         conn_reply(c, WIRE_PONG, view);
         conn_choke(c, c->env->backpressure);
+    } else if (opcode == WIRE_PONG && c->st.phase == CONN_OPEN && c->env->ops->pong) {
+        c->env->ops->pong(c);
     }
 }
 
@@ -378,6 +380,14 @@ static void on_bytes(struct conn *c, char *p, size_t n)
 
 /* ---- time ---- */
 
+void session_ping(struct conn *c)
+{
+    if (c->st.phase != CONN_OPEN)
+        return;
+    COUNT(c->net->counters, pings_sent);
+    conn_reply(c, WIRE_PING, STR_NONE);
+}
+
 static int64_t liveness(struct conn *c, int64_t now_ms)
 {
     struct net *n = c->net;
@@ -391,8 +401,7 @@ static int64_t liveness(struct conn *c, int64_t now_ms)
     }
     if (silent >= n->ping_after_ms && !(c->st.flags & CONN_PING_SENT)) {
         c->st.flags |= CONN_PING_SENT;
-        COUNT(n->counters, pings_sent);
-        conn_reply(c, WIRE_PING, STR_NONE);
+        session_ping(c);
     }
     return c->st.seen_ms +
            (c->st.flags & CONN_PING_SENT ? n->idle_timeout_ms : n->ping_after_ms);

@@ -8,10 +8,14 @@
 #include "worker/net/conn.h"
 #include "worker/ws/wire.h"
 
-/* What of the opening handshake an endpoint may want; views into the request head. */
+/* What of the opening handshake an endpoint may want; views that die with `opened`. p
+ * NULL: there is none. */
 struct session_opening {
     struct str path, query;
-    struct str origin; /* p NULL: none */
+    struct str origin;
+    struct str room, role; /* of a path with these placeholders: decoded, checked */
+    struct str token;      /* ?token= before Authorization: Bearer before token.<value> */
+    struct str session;    /* ?session=, decoded; not empty */
 };
 
 /* What an endpoint is asked. Everything may call session_close, conn_pause, session_send
@@ -27,6 +31,8 @@ struct session_ops {
     /* The protocol's own timers: called when due; returns its next due time, 0 for none.
      * May be NULL. */
     int64_t (*due)(struct conn *c, int64_t now_ms);
+    /* A pong came. May be NULL. */
+    void (*pong)(struct conn *c);
 };
 
 /* The first member of struct endpoint. Fields change at a reload, the struct stays while
@@ -54,6 +60,8 @@ void session_send_text(struct conn *c, struct str payload);
 /* A shared frame: one reference is taken; the caller keeps its own. */
 void session_send_frame(struct conn *c, struct frame *f);
 
+/* An unasked ping (§5.5.2); nothing if the connection is closing. */
+void session_ping(struct conn *c);
 /* Our Close (§7.1.2). reason ≤ 123 bytes, cut at a character otherwise. Later calls and
  * sends do nothing. */
 void session_close(struct conn *c, unsigned code, const char *reason);
