@@ -1,9 +1,6 @@
 #include "worker/hub/publication.h"
 
-#include "common/scan.h"
-
-#define NAMED_MAX 3 /* unknown members that are named; the others are counted */
-#define NAME_SHOWN 40
+#include "common/strict.h"
 
 static const char *const kinds[] = {
     [HUB_CLIENT] = "client",
@@ -53,48 +50,6 @@ int publication_read(struct str object, struct hub_event *ev, struct buf *scratc
 
 /* ---- strictly ---- */
 
-static bool is_known(const struct scan_value *name, const char *const *known, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (scan_string_is(name, known[i]))
-            return true;
-    return false;
-}
-
-static void name_it(const struct scan_value *name, const char *where, struct buf *out)
-{
-    struct buf scratch = {0};
-    buf_printf(out, "%s`%s", out->n ? ", " : "", where);
-    buf_escape(out, scan_string(name, &scratch), NAME_SHOWN);
-    buf_char(out, '`');
-    buf_free(&scratch);
-}
-
-/* Returns how many there are; the first few are named. */
-static size_t find_unknown(struct str object, const char *where, const char *const *known,
-                           size_t known_n, struct buf *names)
-{
-    struct scan_value name, value;
-    size_t pos = 0, n = 0;
-    while (scan_next_member(object, &pos, &name, &value))
-        if (!is_known(&name, known, known_n) && n++ < NAMED_MAX)
-            name_it(&name, where, names);
-    return n;
-}
-
-static int refuse_unknown(struct str object, const char *where, const char *const *known,
-                          size_t known_n, struct err *e)
-{
-    struct buf names = {0};
-    size_t n = find_unknown(object, where, known, known_n, &names);
-    if (n > NAMED_MAX)
-        buf_printf(&names, " and %zu more", n - NAMED_MAX);
-    if (n > 0)
-        err_set(e, "it has %s, which nobody knows here", buf_cstr(&names));
-    buf_free(&names);
-    return n > 0 ? -1 : 0;
-}
-
 static int check_exclude(struct str list, struct err *e)
 {
     struct scan_value item;
@@ -112,16 +67,11 @@ static int check_exclude(struct str list, struct err *e)
 static int read_strictly(struct str text, struct hub_event *ev, struct buf *scratch,
                          struct err *e)
 {
-    static const char *const known[] = {"to", "event", "data", "exclude"};
-    struct scan_member to = {.name = "to"};
-    enum scan_type whole = scan_text(text, &to, 1);
-    if (whole != SCAN_OBJECT)
-        return err_set(e,
-                       whole == SCAN_BAD ? "it is not JSON" : "it is not a JSON object");
-    struct str object = scan_value_of(text).raw;
-    if (refuse_unknown(object, "", known, ARRAY_LEN(known), e) != 0 ||
+    struct scan_member m[] = {{"to"}, {"event"}, {"data"}, {"exclude"}};
+    struct str object;
+    if (strict_read(text, m, ARRAY_LEN(m), &object, e) != 0 ||
         publication_read(object, ev, scratch, e) != 0 ||
-        refuse_unknown(to.value.raw, "to.", kinds, ARRAY_LEN(kinds), e) != 0)
+        strict_members(m[0].value.raw, "to.", kinds, ARRAY_LEN(kinds), e) != 0)
         return -1;
     return check_exclude(ev->exclude_json, e);
 }

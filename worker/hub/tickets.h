@@ -9,6 +9,7 @@
 
 #define TICKET_PREFIX "tk_" /* 32 random bytes in base64url follow */
 #define TICKET_TTL_MAX 3600 /* seconds */
+#define TICKET_USER_MAX 512 /* bytes */
 
 /* ticket p NULL: there is none; why says what Redis said. */
 typedef void (*ticket_minted_fn)(void *ctx, struct str ticket,
