@@ -3,6 +3,7 @@
 #include "common/fd.h"
 #include "supervisor/ctl/verbs.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -12,10 +13,15 @@
 #define TOKEN_MAX 8192
 
 const struct check doctor_checks[] = {
-    {"url", doctor_prove_url},     {"running", doctor_prove_running},
-    {"reach", doctor_prove_reach}, {"server", doctor_prove_server},
-    {"bus", doctor_prove_bus},     {"handshake", doctor_prove_handshake},
-    {"token", doctor_prove_token}, {"hold", doctor_prove_hold},
+    {"url", doctor_prove_url},
+    {"running", doctor_prove_running},
+    {"reach", doctor_prove_reach},
+    {"tls", doctor_prove_tls},
+    {"server", doctor_prove_server},
+    {"bus", doctor_prove_bus},
+    {"handshake", doctor_prove_handshake},
+    {"token", doctor_prove_token},
+    {"hold", doctor_prove_hold},
 };
 const size_t doctor_checks_n = ARRAY_LEN(doctor_checks);
 
@@ -144,18 +150,22 @@ static int tell(struct doctor *d, const struct finding *f, const struct finding 
 
 /* ---- examining ---- */
 
-/* One cause, one fix: what lies behind the first bad finding is not examined. */
+/* One cause, one fix: what lies behind the first bad finding is not examined, unless it
+ * goes on. The verdict is the first. */
 static const struct finding *examine(struct doctor *d, struct finding *f)
 {
     const struct finding *bad = NULL;
+    bool is_over = false;
 
     for (size_t i = 0; i < doctor_checks_n; i++) {
-        if (bad)
+        if (is_over)
             finding_none(&f[i], "not examined");
         else
             doctor_checks[i].prove(d, &f[i]);
-        if (f[i].proof == PROOF_BAD && !bad)
-            bad = &f[i];
+        if (f[i].proof == PROOF_BAD) {
+            is_over = !f[i].goes_on;
+            bad = bad ? bad : &f[i];
+        }
         if (!d->ctl->opt.json)
             put_check(d, proofs[f[i].proof].mark, doctor_checks[i].name, &f[i].said);
     }
@@ -208,7 +218,10 @@ VERB(doctor)
 
     (void)cmd;
     d.step_ms = MIN((int64_t)ctl->opt.timeout_s * 1000, STEP_MS);
-    if (check_origin(ctl->opt.origin, &e) < 0 || take_token(ctl, &token, &e) < 0)
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL's writes know no MSG_NOSIGNAL */
+    d.trust = doctor_trust_new(ctl->opt.ca, &e);
+    if (!d.trust || check_origin(ctl->opt.origin, &e) < 0 ||
+        take_token(ctl, &token, &e) < 0)
         status = ctl_fail(ctl, END_USAGE, "%s", e.text);
     else
         status = tell(&d, f, examine(&d, f));
@@ -217,6 +230,7 @@ VERB(doctor)
         buf_free(&f[i].fix);
     }
     doctor_wire_close(&d.wire);
+    doctor_trust_free(d.trust);
     doctor_url_fini(&d.url);
     if (token.p)
         explicit_bzero(token.p, token.cap);

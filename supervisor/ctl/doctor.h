@@ -24,12 +24,14 @@ enum doctor_cause {
     DOCTOR_CAUSES
 };
 #define DOCTOR_EXIT 10
+#define DOCTOR_CLOCK_OFF_S 5 /* from where a difference is worth a word */
 
 enum proof { PROOF_NONE, PROOF_GOOD, PROOF_BAD };
 
 struct finding {
     enum proof proof;
     enum doctor_cause cause; /* of PROOF_BAD */
+    bool goes_on;            /* bad, yet what lies behind can be examined */
     struct buf said, fix;
 };
 
@@ -38,11 +40,15 @@ struct doctor {
     const char *text; /* the URL as given */
     int64_t step_ms;  /* the longest a single step waits */
     struct doctor_url url;
+    struct doctor_trust *trust;
     struct doctor_wire wire; /* what the handshake was made on */
     bool is_local;           /* the server's address is this machine's */
     bool is_running;         /* its control socket answered */
+    bool is_secure;          /* it speaks TLS, and so do we */
+    bool is_doubtful;        /* its certificate is not good: no secret goes there */
+    bool is_client_asked;    /* for a certificate */
+    char alert[160];         /* of TLS, instead of an answer */
     bool is_ours;            /* it is a heliod */
-    bool is_hidden;          /* behind TLS */
     bool is_open;            /* a WebSocket, and it answers */
     bool has_date;
     int64_t ahead_s; /* the server's clock before ours */
@@ -66,6 +72,8 @@ void finding_fix(struct finding *f, const char *fmt, ...) PRINTF(2, 3);
 void doctor_prove_url(struct doctor *d, struct finding *f);
 void doctor_prove_running(struct doctor *d, struct finding *f);
 void doctor_prove_reach(struct doctor *d, struct finding *f);
+/* doctor_secure.c: TLS */
+void doctor_prove_tls(struct doctor *d, struct finding *f);
 /* doctor_server.c: what kind of server it is */
 void doctor_prove_server(struct doctor *d, struct finding *f);
 void doctor_prove_bus(struct doctor *d, struct finding *f);
@@ -74,12 +82,22 @@ void doctor_prove_handshake(struct doctor *d, struct finding *f);
 void doctor_prove_token(struct doctor *d, struct finding *f);
 void doctor_prove_hold(struct doctor *d, struct finding *f);
 
-/* A fresh connection; false: f says so. */
+/* A fresh connection, over TLS once is_secure; false: f says so. */
 bool doctor_connect(struct doctor *d, struct doctor_wire *w, struct finding *f);
+/* How an answer began. */
+enum speech { SPEECH_NONE, SPEECH_HTTP, SPEECH_TLS };
+/* Two requests at most; learns the clock, and whether it is ours. first: the beginning of
+ * what came. */
+enum speech doctor_ask(struct doctor *d, struct buf *first);
+/* Neither HTTP nor TLS. */
+void doctor_explain_other(struct doctor *d, const struct buf *first, struct finding *f);
+
 /* The opening handshake for a target, with Origin and token as given. */
 void doctor_put_handshake(struct doctor *d, struct buf *out, struct str target,
                           const char *origin);
 void doctor_put_host(const struct doctor *d, struct buf *out);
+/* The URL with ws for wss or the reverse, without what its query says. */
+void doctor_put_swapped(const struct doctor *d, struct buf *out);
 /* " (it is held by pid 812 (nginx))", "" when that cannot be seen. */
 const char *doctor_holder(const struct doctor *d);
 

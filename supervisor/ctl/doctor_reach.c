@@ -1,5 +1,6 @@
 #include "supervisor/ctl/doctor.h"
 
+#include "common/clock.h"
 #include "common/fd.h"
 #include "common/portholder.h"
 #include "supervisor/ctl/heliod.h"
@@ -201,6 +202,21 @@ static void explain_reach(struct doctor *d, enum reach reach, const char *why,
     }
 }
 
+static bool secure(struct doctor *d, struct doctor_wire *w, struct finding *f)
+{
+    const char *why;
+
+    if (doctor_wire_secure(w, d->trust, buf_cstr(&d->url.host),
+                           clock_now_ms() + d->step_ms) == GOT_IT)
+        return true;
+    doctor_tls_fault(w->tls, &why);
+    finding_bad(f, DOCTOR_TLS,
+                "TLS was spoken before, but not on a further connection%s%s",
+                *why ? ": " : "", why);
+    finding_fix(f, "look into the log of the server or of the proxy that speaks TLS");
+    return false;
+}
+
 bool doctor_connect(struct doctor *d, struct doctor_wire *w, struct finding *f)
 {
     struct err e = {0};
@@ -211,7 +227,7 @@ bool doctor_connect(struct doctor *d, struct doctor_wire *w, struct finding *f)
     d->is_local = reach != REACH_NO_NAME && doctor_wire_is_local(&w->peer);
     if (reach != REACH_OK)
         explain_reach(d, reach, e.text, f);
-    return reach == REACH_OK;
+    return reach == REACH_OK && (!d->is_secure || secure(d, w, f));
 }
 
 void doctor_prove_reach(struct doctor *d, struct finding *f)

@@ -3,43 +3,12 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/log.h"
-#include "common/uuid.h"
 
 #include <time.h>
 
 #define TLS_ALERT 0x15 /* RFC 8446 §5.1: types of a record */
 #define TLS_HANDSHAKE 0x16
 #define TLS_MAJOR 0x03
-#define CLOCK_OFF_S 5 /* from where it is worth a word */
-
-enum speech { SPEECH_NONE, SPEECH_HTTP, SPEECH_TLS };
-
-/* A ClientHello of TLS 1.2 (RFC 5246 §7.4.1.2) without extensions. Whatever a TLS server
- * thinks of it, its answer begins as a TLS record; that is all that is looked at. */
-static void put_hello(struct buf *out)
-{
-    static const uint8_t head[] = {TLS_HANDSHAKE,
-                                   TLS_MAJOR,
-                                   1,
-                                   0,
-                                   53, /* record */
-                                   1,
-                                   0,
-                                   0,
-                                   49,
-                                   TLS_MAJOR,
-                                   3};
-    static const uint8_t tail[] = {0,        /* no session */
-                                   0,    10, /* ciphers */
-                                   0xc0, 0x2f, 0xc0, 0x2b, 0xc0, 0x30,
-                                   0x00, 0x9c, 0x00, 0x2f, 1,    0}; /* no compression */
-    uint8_t noise[32];
-
-    random_bytes(noise, sizeof(noise));
-    buf_put(out, head, sizeof(head));
-    buf_put(out, noise, sizeof(noise));
-    buf_put(out, tail, sizeof(tail));
-}
 
 static bool is_tls(const struct buf *in)
 {
@@ -47,16 +16,7 @@ static bool is_tls(const struct buf *in)
            in->p[1] == TLS_MAJOR;
 }
 
-static enum speech speech_of(struct doctor_wire *w, int64_t until)
-{
-    if (doctor_wire_need(w, 7, until) != GOT_IT)
-        return SPEECH_NONE;
-    return is_tls(&w->in)                                 ? SPEECH_TLS
-           : str_starts(buf_view(&w->in), STR("HTTP/1.")) ? SPEECH_HTTP
-                                                          : SPEECH_NONE;
-}
-
-/* ---- in clear ---- */
+/* ---- HTTP ---- */
 
 static void put_get(struct doctor *d, struct buf *out, const char *path)
 {
@@ -112,6 +72,14 @@ static void learn(struct doctor *d, const struct doctor_head *h)
     }
 }
 
+static void note_alert(struct doctor *d, struct doctor_wire *w)
+{
+    const char *why;
+
+    if (w->tls && doctor_tls_fault(w->tls, &why) == TLS_FAULT_ALERT)
+        snprintf(d->alert, sizeof(d->alert), "%s", why);
+}
+
 /* One request on a connection of its own. first: how the answer began, if it is neither.
  */
 static enum speech ask(struct doctor *d, struct str request, struct buf *first)
@@ -133,6 +101,7 @@ static enum speech ask(struct doctor *d, struct str request, struct buf *first)
         }
         buf_clear(first);
         buf_put(first, w.in.p, MIN(w.in.n, (size_t)32));
+        note_alert(d, &w);
     }
     doctor_wire_close(&w);
     buf_free(&unused.said);
@@ -141,7 +110,7 @@ static enum speech ask(struct doctor *d, struct str request, struct buf *first)
 }
 
 /* Some WebSocket servers answer nothing but a handshake. */
-static enum speech ask_in_clear(struct doctor *d, struct buf *first)
+enum speech doctor_ask(struct doctor *d, struct buf *first)
 {
     struct buf request = {0};
 
@@ -156,25 +125,27 @@ static enum speech ask_in_clear(struct doctor *d, struct buf *first)
     return speech;
 }
 
+/* Whatever a TLS server thinks of our hello: it answers in TLS. */
 static enum speech say_hello(struct doctor *d, struct finding *f)
 {
     struct doctor_wire w;
-    struct buf hello = {0};
+    const char *why;
     enum speech speech = SPEECH_NONE;
 
-    put_hello(&hello);
     if (doctor_connect(d, &w, f)) {
-        doctor_wire_send(&w, buf_view(&hello));
-        speech = speech_of(&w, clock_now_ms() + d->step_ms);
+        enum got got = doctor_wire_secure(&w, d->trust, buf_cstr(&d->url.host),
+                                          clock_now_ms() + d->step_ms);
+        enum tls_fault fault = doctor_tls_fault(w.tls, &why);
+        if (got == GOT_IT || fault == TLS_FAULT_VERSION || fault == TLS_FAULT_ALERT)
+            speech = SPEECH_TLS;
     }
     doctor_wire_close(&w);
-    buf_free(&hello);
     return speech;
 }
 
 /* ---- the checks ---- */
 
-static void explain_other(struct doctor *d, const struct buf *first, struct finding *f)
+void doctor_explain_other(struct doctor *d, const struct buf *first, struct finding *f)
 {
     if (first->n > 0)
         finding_bad(f, DOCTOR_PORT,
@@ -190,59 +161,63 @@ static void explain_other(struct doctor *d, const struct buf *first, struct find
                 "into its log");
 }
 
-static void prove_clear(struct doctor *d, struct finding *f)
+static void explain_tls(struct doctor *d, struct finding *f)
 {
-    struct buf first = {0};
-    enum speech speech = ask_in_clear(d, &first);
+    struct buf url = {0};
 
-    if (speech == SPEECH_NONE)
-        speech = say_hello(d, f);
-    if (speech == SPEECH_TLS) {
-        finding_bad(f, DOCTOR_TLS, "TLS is spoken at port %u, the URL says ws://",
-                    (unsigned)d->url.port);
-        finding_fix(f, "use wss:// instead of ws://");
-    } else if (speech == SPEECH_NONE) {
-        explain_other(d, &first, f);
-    } else if (d->has_date && llabs(d->ahead_s) >= CLOCK_OFF_S) {
-        finding_good(f, "%s; its clock is %" PRId64 " s %s this machine's",
-                     d->is_ours ? "a heliod" : "speaks HTTP", (int64_t)llabs(d->ahead_s),
-                     d->ahead_s > 0 ? "ahead of" : "behind");
-    } else {
-        finding_good(f, "%s",
-                     d->is_ours ? "a heliod" : "speaks HTTP; not known as heliod");
-    }
-    buf_free(&first);
+    doctor_put_swapped(d, &url);
+    finding_bad(f, DOCTOR_TLS, "TLS is spoken at port %u, the URL says ws://",
+                (unsigned)d->url.port);
+    finding_fix(f, "use %s", buf_cstr(&url));
+    buf_free(&url);
 }
 
-static void prove_tls(struct doctor *d, struct finding *f)
+/* It spoke TLS just before. In TLS 1.3 a server looks at the client's certificate only
+ * when the client takes the handshake for done (RFC 8446 §4.4.2.4). */
+static void explain_mute(struct doctor *d, struct finding *f)
 {
-    struct buf first = {0};
-    enum speech speech = say_hello(d, f);
-
-    if (speech == SPEECH_NONE && f->proof != PROOF_BAD)
-        speech = ask_in_clear(d, &first);
-    if (speech == SPEECH_TLS) {
-        d->is_hidden = true;
-        finding_good(f,
-                     "TLS is spoken, as wss:// wants; the certificate was not looked at");
-    } else if (speech == SPEECH_HTTP) {
-        finding_bad(f, DOCTOR_TLS, "no TLS is spoken at port %u, the URL says wss://",
-                    (unsigned)d->url.port);
+    if (d->is_client_asked) {
+        finding_bad(f, DOCTOR_TLS,
+                    "the server asks for a certificate of the client, and ends the "
+                    "connection of one that has none%s%s",
+                    d->alert[0] ? ": " : "", d->alert);
         finding_fix(f,
-                    "use ws:// instead of wss://, or the port of the proxy that speaks "
-                    "TLS");
-    } else if (f->proof != PROOF_BAD) {
-        explain_other(d, &first, f);
+                    "make it optional at the server, or see that every client has one; "
+                    "this program has none");
+        return;
     }
-    buf_free(&first);
+    finding_bad(f, DOCTOR_PORT, "TLS is spoken, but behind it nothing answers HTTP%s",
+                doctor_holder(d));
+    finding_fix(f, "correct the port, or start what the TLS proxy passes requests to");
+}
+
+static void explain_http(struct doctor *d, struct finding *f)
+{
+    const char *what = d->is_ours ? "a heliod" : "speaks HTTP; not known as heliod";
+
+    if (d->has_date && llabs(d->ahead_s) >= DOCTOR_CLOCK_OFF_S)
+        finding_good(f, "%s; its clock is %" PRId64 " s %s this machine's", what,
+                     (int64_t)llabs(d->ahead_s), d->ahead_s > 0 ? "ahead of" : "behind");
+    else
+        finding_good(f, "%s", what);
 }
 
 void doctor_prove_server(struct doctor *d, struct finding *f)
 {
-    if (d->url.tls)
-        prove_tls(d, f);
+    struct buf first = {0};
+    enum speech speech = doctor_ask(d, &first);
+
+    if (speech == SPEECH_NONE && !d->is_secure)
+        speech = say_hello(d, f);
+    if (speech == SPEECH_HTTP)
+        explain_http(d, f);
+    else if (speech == SPEECH_TLS && !d->is_secure)
+        explain_tls(d, f);
+    else if (first.n > 0 || !d->is_secure)
+        doctor_explain_other(d, &first, f);
     else
-        prove_clear(d, f);
+        explain_mute(d, f);
+    buf_free(&first);
 }
 
 static void judge_ready(const struct doctor_head *h, struct finding *f)

@@ -28,6 +28,18 @@ void doctor_put_host(const struct doctor *d, struct buf *out)
         buf_printf(out, ":%u", (unsigned)d->url.port);
 }
 
+void doctor_put_swapped(const struct doctor *d, struct buf *out)
+{
+    struct str query, path = str_split(buf_view(&d->url.target), '?', &query);
+
+    buf_str(out, d->url.tls ? STR("ws://") : STR("wss://"));
+    doctor_put_host(d, out);
+    if (!d->url.has_port) /* the scheme's own, and that of the other is another */
+        buf_printf(out, ":%u", (unsigned)d->url.port);
+    buf_str(out, path);
+    buf_str(out, query.p ? STR("?…") : STR_NONE);
+}
+
 void doctor_put_handshake(struct doctor *d, struct buf *out, struct str target,
                           const char *origin)
 {
@@ -252,13 +264,21 @@ static void prove_open(struct doctor *d, struct finding *f)
     buf_free(&reason);
 }
 
+static bool has_secret(const struct doctor *d)
+{
+    const struct buf *target = &d->url.target;
+
+    return d->ctl->opt.token || memchr(target->p, '?', target->n);
+}
+
 void doctor_prove_handshake(struct doctor *d, struct finding *f)
 {
     struct doctor_head h = {0};
     struct buf said = {0};
 
-    if (d->is_hidden) {
-        finding_none(f, "not tried: it is behind TLS, which this program does not speak");
+    if (d->is_doubtful && has_secret(d)) {
+        finding_none(f, "not tried: the token or query would go to somebody whose "
+                        "certificate is not good");
         return;
     }
     enum got got =

@@ -1,11 +1,13 @@
-/* doctor_wire: one connection to any server, blocking with a deadline: bytes, HTTP heads,
- * WebSocket frames (RFC 6455 §5). Owns the socket and what was read. Never reads more
+/* doctor_wire: one connection to any server, blocking with a deadline: bytes in clear or
+ * over TLS, HTTP heads, WebSocket frames (RFC 6455 §5). Owns the socket, the TLS session
+ * and what was read. Never reads more
  * than DOCTOR_WIRE_MAX bytes, never writes to a terminal. */
 #ifndef CTL_DOCTOR_WIRE_H
 #define CTL_DOCTOR_WIRE_H
 
 #include "common/buf.h"
 #include "common/err.h"
+#include "supervisor/ctl/doctor_tls.h"
 
 #include <sys/socket.h>
 
@@ -21,6 +23,7 @@ enum reach {
 };
 struct doctor_wire {
     int fd;                       /* -1: not open */
+    struct doctor_tls *tls;       /* NULL: in clear */
     struct buf in;                /* unread */
     struct sockaddr_storage peer; /* the last one tried */
     bool ended;                   /* the other side closed or reset */
@@ -42,6 +45,10 @@ enum reach doctor_wire_open(struct doctor_wire *w, const char *host, uint16_t po
 void doctor_wire_close(struct doctor_wire *w);
 /* Whether the address is one of this machine's. */
 bool doctor_wire_is_local(const struct sockaddr_storage *sa);
+
+/* TLS from here on. GOT_END: no, and w->tls knows why. */
+enum got doctor_wire_secure(struct doctor_wire *w, struct doctor_trust *trust,
+                            const char *host, int64_t until);
 
 /* A failed write shows as GOT_END at the next read. */
 void doctor_wire_send(struct doctor_wire *w, struct str bytes);

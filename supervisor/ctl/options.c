@@ -16,6 +16,7 @@ enum {
     ORIGIN,
     TOKEN,
     HOLD,
+    CA,
     HELP,
     VERSION,
     COMPLETE
@@ -38,6 +39,8 @@ const struct option_row option_rows[] = {
                "doctor: authenticate with this token; - reads it from standard input."},
     [HOLD] = {0, "hold", "SECONDS",
               "doctor: keep the connection open and idle for so long."},
+    [CA] = {0, "ca", "FILE",
+            "doctor: trust the certificates of this PEM file as well as the machine's."},
     [HELP] = {'h', "help", NULL, "The same as the command help."},
     [VERSION] = {'V', "version", NULL, "The same as the command version."},
     [COMPLETE] = {0, "complete", NULL, NULL},
@@ -91,6 +94,9 @@ static int set_option(struct options *o, const struct option_row *row, const cha
         return 0;
     case HOLD:
         return set_number(row, value, HOLD_MAX_S, &o->hold_s, e);
+    case CA:
+        o->ca = value;
+        return 0;
     case HELP:
         o->help = true;
         return 0;

@@ -16,6 +16,7 @@ struct options {
     uint64_t timeout_s;
     uint64_t count;             /* of `top`; 0: until stopped */
     const char *origin, *token; /* of `doctor`; NULL: not given */
+    const char *ca;             /* of `doctor`; NULL: none but the machine's */
     uint64_t hold_s;            /* of `doctor`; 0: not at all */
     char **words;               /* the command, and NULL */
     size_t words_n;

@@ -2,7 +2,6 @@
 import asyncio
 import base64
 import contextlib
-import datetime
 import http.server
 import json
 import os
@@ -15,12 +14,8 @@ import time
 
 import pytest
 import websockets
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from conftest import BUILD, SLACK, eventually, free_port
+from middle import Cert, loop_in_a_thread, proxy
 from test_events import endpoint, static
 from test_jwt import Hmac, SECRET, part
 
@@ -39,7 +34,7 @@ def doctor(*args, stdin=None):
     answer = json.loads(done.stdout)
     assert done.returncode == (0 if answer["ok"] else 10 + answer["cause"]), done
     bad = [c["check"] for c in answer["checks"] if c["result"] == "bad"]
-    assert len(bad) == (answer["cause"] > 0), answer
+    assert len(bad) == (answer["cause"] > 0) or bad[0] == "tls", answer
     return done.returncode, answer
 
 
@@ -68,38 +63,20 @@ def server(handle, tls=None):
     listener.close()
 
 
-@pytest.fixture
-def certificate(workdir):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.utcnow()
-    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-            .not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256()))
-    path = workdir / "tls.pem"
-    path.write_bytes(cert.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
-
-
 @contextlib.contextmanager
 def websocket_server(handler, **options):
     """Another WebSocket server than ours, in a thread."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
     async def start():
         return await websockets.serve(handler, "127.0.0.1", 0, **options)
 
-    running = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    yield running.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(running.close)
-    asyncio.run_coroutine_threadsafe(running.wait_closed(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    async def stop(running):
+        running.close()
+        await running.wait_closed()
+
+    with loop_in_a_thread() as submit:
+        running = submit(start())
+        yield running.sockets[0].getsockname()[1]
+        submit(stop(running))
 
 
 # ── healthy ──
@@ -123,8 +100,8 @@ def test_the_list_is_for_people(broker):
     done = run(broker().url + "/echo")
     assert done.returncode == 0 and done.stderr == ""
     lines = done.stdout.splitlines()
-    assert [line.split()[1] for line in lines[:8]] == ["url", "running", "reach", "server", "bus", "handshake", "token", "hold"]
-    assert [line[0] for line in lines[:8]] == list("✓–✓✓✓✓––")
+    assert [line.split()[1] for line in lines[:9]] == ["url", "running", "reach", "tls", "server", "bus", "handshake", "token", "hold"]
+    assert [line[0] for line in lines[:9]] == list("✓–✓–✓✓✓––")
     assert lines[-1].startswith("verdict: ") and "healthy" in lines[-1]
 
 
@@ -250,14 +227,136 @@ def test_bound_to_another_loopback_address(broker):
 
 # ── 7: TLS ──
 
-def test_tls_spoken_to_in_clear_and_the_reverse(broker, certificate):
-    with server(lambda s: s.recv(1000), certificate) as port:
-        status, answer = doctor(f"ws://127.0.0.1:{port}/ws")
-        assert status == TLS and answer["fix"].startswith("use wss://"), answer
+@pytest.fixture
+def ca(workdir):
+    """A CA, and the file that makes it trusted."""
+    root = Cert("Test Root", ca=True)
+    root.file = root.save(workdir / "root.pem")
+    return root
+
+
+def test_healthy_over_tls(broker, workdir, ca):
+    """A proxy that speaks TLS before a real heliod, by name and by address."""
+    b = broker(**endpoint(auth=static("alice")))
+    tls = Cert("ignored", ca, ["localhost", "127.0.0.1"]).context(workdir / "tls.pem")
+    with proxy(b.port, tls) as p:
+        for host in "127.0.0.1", "localhost":
+            status, answer = doctor(f"wss://{host}:{p.port}/ws", "--ca", ca.file, "--token", "token-alice", "--hold", "1")
+            assert (status, answer["ok"]) == (0, True), answer
+            assert [c["result"] for c in answer["checks"]] == ["good", "unknown"] + ["good"] * 7, answer
+            said = result(answer, "tls")["said"]
+            assert said.startswith("TLSv1.3, a certificate for localhost, 127.0.0.1, issued by CN = Test Root, valid until 20"), said
+        assert result(answer, "server")["said"] == "a heliod"
+
+
+def test_the_wrong_scheme_either_way(broker, workdir, ca):
+    b = broker()
+    with proxy(b.port, Cert("x", ca, ["127.0.0.1"]).context(workdir / "tls.pem")) as p:
+        status, answer = doctor(f"ws://127.0.0.1:{p.port}/ws?token=secret")
+        assert status == TLS and answer["fix"] == f"use wss://127.0.0.1:{p.port}/ws?…", answer
+    status, answer = doctor(f"wss://127.0.0.1:{b.port}/ws")
+    assert status == TLS and answer["fix"].startswith(f"use ws://127.0.0.1:{b.port}/ws, or "), answer
+    assert "no TLS is spoken" in answer["verdict"]
+
+
+@pytest.mark.parametrize("what", ["name", "only a common name", "expired", "early", "self-signed", "unknown", "incomplete"])
+def test_certificates(broker, workdir, ca, what):
+    """The fault of the certificate is the verdict; what lies behind is examined none the less."""
+    b = broker()
+    middle = Cert("Test Middle", ca, ca=True)
+    here, trust = ["127.0.0.1"], ("--ca", ca.file)
+    cert, chain, trust, said, fix = {
+        "name": (Cert("x", ca, ["app.example.com", "*.example.org"]), [], trust,
+                 "the certificate is for app.example.com, *.example.org, not for 127.0.0.1",
+                 "use a name of the certificate in the URL, or get a certificate for 127.0.0.1"),
+        "only a common name": (Cert("127.0.0.1", ca), [], trust, "lists no host", "get a certificate for 127.0.0.1"),
+        "expired": (Cert("x", ca, here, days=(-30, -5)), [], trust, "5 days ago", "renew the certificate"),
+        "early": (Cert("x", ca, here, days=(10.5, 30)), [], trust, "is not valid before 20", "set the clock of the CA"),
+        "self-signed": (Cert("x", None, here), [], (), "the certificate is self-signed", "--ca FILE"),
+        "unknown": (Cert("x", middle, here), [middle], (), "(CN = Test Root) is not trusted here", "--ca FILE"),
+        "incomplete": (Cert("x", middle, here), [], trust, "its issuer (CN = Test Middle) is neither sent nor trusted",
+                       "fullchain.pem"),
+    }[what]
+    with proxy(b.port, cert.context(workdir / "tls.pem", chain)) as p:
+        status, answer = doctor(f"wss://127.0.0.1:{p.port}/echo", *trust)
+    assert status == TLS and said in answer["verdict"] and fix in answer["fix"], answer
+    assert answer["verdict"].count(";") == 0, answer
+    assert result(answer, "tls")["result"] == "bad" and result(answer, "handshake")["result"] == "good", answer
+
+
+@pytest.mark.parametrize("url,token", [("/ws", ["--token", "secret-1"]), ("/ws?token=secret-1", [])])
+def test_no_secret_for_a_doubtful_certificate(workdir, ca, url, token):
+    seen = []
+
+    def web(s):
+        seen.append(s.recv(65536))
+        s.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with server(web, Cert("x", ca, ["app.example.com"]).context(workdir / "tls.pem")) as port:
+        status, answer = doctor(f"wss://127.0.0.1:{port}{url}", *token)
+    assert status == TLS and result(answer, "handshake")["said"].startswith("not tried"), answer
+    assert seen and b"secret-1" not in b"".join(seen)
+
+
+def test_all_faults_of_a_certificate(broker, workdir):
+    cert = Cert("x", None, ["app.example.com"], days=(-30, -5))
+    with proxy(broker().port, cert.context(workdir / "tls.pem")) as p:
+        status, answer = doctor(f"wss://127.0.0.1:{p.port}/wrong")
+    assert status == TLS and all(w in answer["verdict"] for w in ("not for 127.0.0.1", "expired on 20", "self-signed")), answer
+    bad = [c["check"] for c in answer["checks"] if c["result"] == "bad"]
+    assert bad == ["tls", "handshake"], answer
+
+
+def test_a_trusted_chain(broker, workdir, ca):
+    middle = Cert("Test Middle", ca, ca=True)
+    cert = Cert("x", middle, ["127.0.0.1"])
+    with proxy(broker().port, cert.context(workdir / "tls.pem", [middle])) as p:
+        assert doctor(f"wss://127.0.0.1:{p.port}/echo", "--ca", ca.file)[0] == 0
+    alone = Cert("x", None, ["127.0.0.1"])
+    with proxy(broker(name="b").port, alone.context(workdir / "tls.pem")) as p:
+        assert doctor(f"wss://127.0.0.1:{p.port}/echo", "--ca", alone.save(workdir / "alone.pem"))[0] == 0
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+def test_an_old_tls_version(workdir, ca):
+    tls = Cert("x", ca, ["127.0.0.1"]).context(workdir / "tls.pem")
+    tls.minimum_version, tls.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    with server(lambda s: s.recv(1000), tls) as port:
+        status, answer = doctor(f"wss://127.0.0.1:{port}/ws", "--ca", ca.file)
+    assert status == TLS and "1.2 or newer" in answer["verdict"], answer
+
+
+def test_a_certificate_of_the_client_is_wanted(workdir, ca):
+    tls = Cert("x", ca, ["127.0.0.1"]).context(workdir / "tls.pem")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(ca.file)
+    with server(lambda s: s.recv(1000), tls) as port:
+        status, answer = doctor(f"wss://127.0.0.1:{port}/ws", "--ca", ca.file)
+    assert status == TLS and "asks for a certificate of the client" in answer["verdict"], answer
+
+
+def test_a_handshake_that_the_server_ends(workdir, ca):
+    """The fatal alert that a server sends which does not serve the name."""
+    with server(lambda s: (s.recv(4096), s.sendall(bytes((21, 3, 3, 0, 2, 2, 112))))) as port:
         status, answer = doctor(f"wss://127.0.0.1:{port}/ws")
-        assert status == UNDECIDED and result(answer, "server")["result"] == "good", answer
-    status, answer = doctor(f"wss://127.0.0.1:{broker().port}/ws")
-    assert status == TLS and answer["fix"].startswith("use ws://"), answer
+    assert status == TLS and "the server says" in answer["verdict"] and "unrecognized name" in answer["verdict"], answer
+
+
+def test_tls_before_nothing(workdir, ca):
+    tls = Cert("x", ca, ["127.0.0.1"]).context(workdir / "tls.pem")
+    with server(lambda s: s.recv(1000), tls) as port:
+        status, answer = doctor(f"wss://127.0.0.1:{port}/ws", "--ca", ca.file)
+    assert status == PORT and "nothing answers HTTP" in answer["verdict"], answer
+
+
+def test_ca_files(workdir):
+    for text in None, "", "no certificate":
+        path = workdir / "ca.pem"
+        if text is not None:
+            path.write_text(text)
+        done = run("ws://127.0.0.1:1/", "--ca", str(path))
+        assert done.returncode == 2 and f"--ca {path} " in done.stderr, done
 
 
 # ── 8: the token ──
