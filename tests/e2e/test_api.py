@@ -525,7 +525,7 @@ async def test_bus_down_delivers_nothing(broker, redis_server):
     s.kill()
     await asyncio.to_thread(eventually, lambda: b.http()[0] == 503)
     for _ in range(3):
-        fields, _ = await asyncio.to_thread(lambda: refused(r.send(post()), 503, "bus-down", "Nothing was delivered", closes=False))
+        fields, _ = await asyncio.to_thread(lambda: refused(r.send(post()), 503, "bus-down", "Nothing was done", closes=False))
         assert fields["retry-after"] == "1"
     s.start()
     await asyncio.to_thread(eventually, lambda: b.http()[0] == 200)
