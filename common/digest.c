@@ -18,6 +18,13 @@ void digest_sha256(struct str in, uint8_t out[DIGEST_SHA256])
     BUG_ON(!md || EVP_Digest(in.p ? in.p : "", in.n, out, NULL, md, NULL) != 1);
 }
 
+void digest_sha1(struct str in, uint8_t out[DIGEST_SHA1])
+{
+    EVP_MD *md = EVP_MD_fetch(NULL, "SHA1", NULL);
+    BUG_ON(!md || EVP_Digest(in.p ? in.p : "", in.n, out, NULL, md, NULL) != 1);
+    EVP_MD_free(md);
+}
+
 struct digest_hmac *digest_hmac_new(struct str key)
 {
     struct digest_hmac *h = NEW(struct digest_hmac);

@@ -1,14 +1,17 @@
-/* digest: SHA-256 and HMAC-SHA256 (FIPS 180-4, RFC 2104), for token hashes and hook
- * signatures. Owns the keyed context it made. Never shows a key again; wiping is
- * OpenSSL's. */
+/* digest: SHA-256, HMAC-SHA256 and SHA-1 (FIPS 180-4, RFC 2104), for token hashes, hook
+ * signatures and the names Redis gives to scripts. Owns the keyed context it made. Never
+ * shows a key again; wiping is OpenSSL's. */
 #ifndef COMMON_DIGEST_H
 #define COMMON_DIGEST_H
 
 #include "common/str.h"
 
 #define DIGEST_SHA256 32 /* bytes */
+#define DIGEST_SHA1 20
 
 void digest_sha256(struct str in, uint8_t out[DIGEST_SHA256]);
+/* Broken as a secret's guard: for names only. */
+void digest_sha1(struct str in, uint8_t out[DIGEST_SHA1]);
 
 /* A kept key: signing again costs no key schedule. */
 struct digest_hmac;

@@ -348,15 +348,24 @@ static int worker_open(struct worker *w, struct err *e)
     return say_hello(w, e);
 }
 
+/* While the hub stands: whoever waits for an answer of Redis gets one now. */
+static void close_bus(struct worker *w)
+{
+    if (!w->bus)
+        return;
+    hub_set_bus(w->hub, NULL, 0);
+    w->bus->ops->close(w->bus);
+    w->bus = NULL;
+}
+
 static void worker_close(struct worker *w)
 {
     query_fini(w);
     acceptor_fini(&w->acceptor);
     net_fini(&w->net);
     webhooks_free(w->webhooks);
+    close_bus(w);
     hub_free(w->hub);
-    if (w->bus)
-        w->bus->ops->close(w->bus);
     shadow_drop(&w->shadow);
     LIST_EACH_SAFE (node, &w->endpoints)
         endpoint_free(container_of(node, struct endpoint, link));

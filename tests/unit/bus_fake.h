@@ -1,5 +1,6 @@
 /* bus_fake: the tests' bus: writes down what the hub asks of it and says what it is told
- * to say. The log has a line per act: "+channel", "-channel", "P channel payload". */
+ * to say. The log has a line per act: "+channel", "-channel", "P channel payload", "C
+ * argument argument …". Calls wait for bus_fake_answer, in order. */
 #ifndef TESTS_UNIT_BUS_FAKE_H
 #define TESTS_UNIT_BUS_FAKE_H
 
@@ -13,6 +14,12 @@ struct bus_fake {
     struct buf log;
     bus_ack_fn ack; /* of the last publish_acked */
     void *ack_ctx;
+    struct str prefix;
+    struct bus_fake_call {
+        bus_reply_fn fn;
+        void *ctx;
+    } calls[64]; /* unanswered */
+    size_t calls_n;
 };
 
 static inline struct bus_fake *bus_fake_of(struct bus *b)
@@ -48,6 +55,33 @@ static inline void bus_fake_publish_acked(struct bus *b, struct str channel,
     f->ack = fn;
     f->ack_ctx = ctx;
 }
+static inline void bus_fake_call(struct bus *b, const struct str *argv, size_t n,
+                                 bus_reply_fn fn, void *ctx)
+{
+    struct bus_fake *f = bus_fake_of(b);
+    if (!f->is_up || f->refuses) {
+        fn(ctx, &(struct bus_reply){.type = BUS_DOWN, .text = STR("told so")});
+        return;
+    }
+    buf_char(&f->log, 'C');
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&f->log, " " STR_FMT, STR_ARG(argv[i]));
+    buf_char(&f->log, '\n');
+    BUG_ON(f->calls_n == ARRAY_LEN(f->calls));
+    f->calls[f->calls_n++] = (struct bus_fake_call){fn, ctx};
+}
+/* The oldest call is answered. */
+static inline void bus_fake_answer(struct bus_fake *f, struct bus_reply reply)
+{
+    BUG_ON(f->calls_n == 0);
+    struct bus_fake_call first = f->calls[0];
+    memmove(f->calls, f->calls + 1, --f->calls_n * sizeof(first));
+    first.fn(first.ctx, &reply);
+}
+static inline struct str bus_fake_prefix(const struct bus *b)
+{
+    return ((const struct bus_fake *)b)->prefix;
+}
 static inline uint64_t bus_fake_mark(struct bus *b)
 {
     return bus_fake_of(b)->marked;
@@ -78,6 +112,8 @@ static inline void bus_fake_init(struct bus_fake *f, const struct bus_events *ev
         .unsubscribe = bus_fake_unsubscribe,
         .publish = bus_fake_publish,
         .publish_acked = bus_fake_publish_acked,
+        .call = bus_fake_call,
+        .prefix = bus_fake_prefix,
         .mark = bus_fake_mark,
         .confirmed = bus_fake_confirmed,
         .is_up = bus_fake_is_up,
@@ -97,6 +133,8 @@ static inline void bus_fake_down(struct bus_fake *f)
     f->is_up = false;
     f->confirmed = f->marked;
     f->bus.events.down(f->bus.ctx, "told so");
+    while (f->calls_n)
+        bus_fake_answer(f, (struct bus_reply){BUS_UNCERTAIN, STR("told so"), 0});
 }
 static inline void bus_fake_confirm(struct bus_fake *f, uint64_t mark)
 {

@@ -5,7 +5,7 @@
 
 #define CHANNELS_PER_COMMAND 512
 #define SUBSCRIBE_OUT_MAX (64u << 20)
-#define ACKS_MAX 65536 /* publishes with an answer owed */
+#define ACKS_MAX 65536 /* answers owed */
 
 static struct bus_redis *self(struct bus *bus)
 {
@@ -103,6 +103,49 @@ static void publish_acked(struct bus *bus, struct str channel, struct str payloa
         fn(ctx, false, why);
 }
 
+static size_t bytes_of(const struct str *argv, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += argv[i].n;
+    return bytes;
+}
+
+/* NULL, or why it is not sent. */
+static const char *why_no_call(struct bus_redis *b, size_t bytes)
+{
+    if (b->state != LIFE_UP)
+        return b->why;
+    if (b->pub.expects.n >= ACKS_MAX)
+        return "too many calls are unanswered";
+    return has_room(b, bytes) ? NULL : "the publish queue is full";
+}
+
+static void call(struct bus *bus, const struct str *argv, size_t n, bus_reply_fn fn,
+                 void *ctx)
+{
+    struct bus_redis *b = self(bus);
+    struct redis_link *l = &b->pub.link;
+    const char *why = why_no_call(b, bytes_of(argv, n));
+    if (why) {
+        fn(ctx, &(struct bus_reply){.type = BUS_DOWN, .text = str_of(why)});
+        return;
+    }
+    expect_put(
+        &b->pub.expects,
+        (struct expect){
+            .kind = EXPECT_CALL, .left = 1, .at = l->queued, .reply = fn, .ctx = ctx});
+    redis_link_command(l, n);
+    for (size_t i = 0; i < n; i++)
+        redis_link_argument(l, STR_NONE, argv[i]);
+}
+
+static struct str prefix(const struct bus *bus)
+{
+    const struct bus_redis *b = container_of(bus, const struct bus_redis, bus);
+    return buf_view(&b->prefix);
+}
+
 static uint64_t mark(struct bus *bus)
 {
     return self(bus)->declared;
@@ -150,6 +193,8 @@ static const struct bus_ops ops = {
     .unsubscribe = unsubscribe,
     .publish = publish,
     .publish_acked = publish_acked,
+    .call = call,
+    .prefix = prefix,
     .mark = mark,
     .confirmed = confirmed,
     .is_up = is_up,

@@ -16,13 +16,16 @@ enum expect_kind {
     EXPECT_UNSUBSCRIBE,
     EXPECT_PUBLISH,
     EXPECT_PUBLISH_ACK, /* fn is owed an answer */
+    EXPECT_CALL,        /* reply is owed one, of whatever type */
 };
 struct expect {
     enum expect_kind kind;
     uint32_t left; /* answers */
-    uint64_t
-        at; /* EXPECT_PUBLISH_ACK: where the command begins among the bytes of the link */
-    bus_ack_fn fn;
+    uint64_t at;   /* of the last two: where the command begins among the link's bytes */
+    union {
+        bus_ack_fn fn;
+        bus_reply_fn reply;
+    };
     void *ctx;
 };
 struct expect_queue {

@@ -76,17 +76,42 @@ static void tell(struct bus_redis *b, bool was_up, bool is_refusal)
            b->where, b->why);
 }
 
-/* Each publish that was not answered counts as lost; each that somebody waits for is
- * answered. */
-static void settle(struct bus_redis *b, struct expect_queue *q, uint64_t written)
+/* What was asked and will not be answered any more. Taken from the bus, which may be
+ * closed by the first who hears of it. */
+struct unanswered {
+    struct expect_queue expects;
+    uint64_t written; /* bytes of the link */
+    struct counters *counters;
+    char why[256];
+};
+
+static struct unanswered take_unanswered(struct bus_redis *b)
 {
-    for (struct expect *e; (e = expect_first(q)); expect_drop_first(q)) {
-        if (e->kind == EXPECT_PUBLISH || e->kind == EXPECT_PUBLISH_ACK)
-            COUNT_ADD(b->counters, bus_publish_lost, e->left);
-        if (e->kind == EXPECT_PUBLISH_ACK)
-            e->fn(e->ctx, false, e->at < written ? "bus-uncertain" : b->why);
-    }
-    expect_fini(q);
+    struct unanswered u = {b->pub.expects, b->pub.link.written, b->counters, ""};
+    b->pub.expects = (struct expect_queue){0};
+    snprintf(u.why, sizeof(u.why), "%s", b->why);
+    return u;
+}
+
+static void settle_one(const struct unanswered *u, struct expect e)
+{
+    bool was_sent = e.at < u->written;
+    if (e.kind == EXPECT_PUBLISH || e.kind == EXPECT_PUBLISH_ACK)
+        COUNT_ADD(u->counters, bus_publish_lost, e.left);
+    if (e.kind == EXPECT_PUBLISH_ACK)
+        e.fn(e.ctx, false, was_sent ? "bus-uncertain" : u->why);
+    if (e.kind == EXPECT_CALL)
+        e.reply(e.ctx, &(struct bus_reply){was_sent ? BUS_UNCERTAIN : BUS_DOWN,
+                                           str_of(u->why), 0});
+}
+
+/* Each publish that was not answered counts as lost; everybody who waits is answered. */
+static void settle(struct unanswered *u)
+{
+    for (struct expect *e; (e = expect_first(&u->expects));
+         expect_drop_first(&u->expects))
+        settle_one(u, *e);
+    expect_fini(&u->expects);
 }
 
 static void hang_up(struct bus_redis *b)
@@ -109,8 +134,7 @@ static void end_connection(struct bus_redis *b, const char *why, bool is_refusal
     if (was == LIFE_WAITING)
         return;
     snprintf(b->why, sizeof(b->why), "%s", why);
-    struct expect_queue unanswered = b->pub.expects;
-    b->pub.expects = (struct expect_queue){0};
+    struct unanswered unanswered = take_unanswered(b);
     hang_up(b);
     b->state = LIFE_WAITING;
     if (was == LIFE_UP && clock_now_ms() - b->up_ms >= HEALTHY_MS)
@@ -119,7 +143,7 @@ static void end_connection(struct bus_redis *b, const char *why, bool is_refusal
     tell(b, was == LIFE_UP, is_refusal);
     if (was == LIFE_UP)
         b->bus.events.down(b->bus.ctx, b->why);
-    settle(b, &unanswered, b->pub.link.written);
+    settle(&unanswered); /* the bus may be closed by now */
 }
 
 void life_fail(struct bus_redis *b, const char *why)
@@ -281,7 +305,12 @@ static void on_timer(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 
 /* ---- birth and end ---- */
 
-static const struct redis_link_events link_events = {on_connected, reply_take, on_lost};
+static const struct redis_link_events link_events = {
+    .connected = on_connected,
+    .reply = reply_take,
+    .takes_any = reply_takes_any,
+    .lost = on_lost,
+};
 
 void life_init(struct bus_redis *b)
 {
@@ -298,8 +327,9 @@ void life_fini(struct bus_redis *b)
     event_del(&b->timer);
     snprintf(b->why, sizeof(b->why), "the bus is closed");
     b->state = LIFE_WAITING;
+    struct unanswered unanswered = take_unanswered(b);
     hang_up(b);
-    settle(b, &b->pub.expects, b->pub.link.written);
+    settle(&unanswered);
     redis_link_fini(&b->pub.link);
     redis_link_fini(&b->sub.link);
 }

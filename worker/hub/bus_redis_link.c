@@ -13,18 +13,36 @@
 #define READER_KEEP (256 * 1024) /* hiredis gives back a larger empty buffer */
 #define OUT_KEEP (256 * 1024)
 #define TEXT_KEEP (256 * 1024)
-#define ELEMENTS_MAX 8
+#define ELEMENTS_MAX 8  /* of an array with a meaning */
+#define ELEMENT_COST 16 /* at least, of one that is only counted */
 
 /* ---- hiredis' reader hands us pieces; they are copied once into the link's own texts
  * ---- */
+
+/* What the reader holds is bounded by is_reader_sane; this bounds an array, which it
+ * gives away element by element. */
+static bool has_room_for(struct redis_link *l, size_t more)
+{
+    l->taken += ELEMENT_COST + more;
+    return l->taken <= LINK_REPLY_MAX;
+}
+
+static void begin_reply(struct redis_link *l, enum link_type type)
+{
+    l->reply = (struct link_reply){.type = type};
+    l->taken = 0;
+    l->is_any = false;
+}
 
 static void *piece(const redisReadTask *task, struct str s, enum link_type type)
 {
     struct redis_link *l = task->privdata;
     size_t i = task->parent ? (size_t)task->idx : 0;
     if (!task->parent)
-        l->reply = (struct link_reply){.type = type};
-    if (i >= LINK_ELEMENTS)
+        begin_reply(l, type);
+    if (!has_room_for(l, s.n))
+        return NULL;
+    if (i >= LINK_ELEMENTS || l->is_any)
         return l;
     buf_clear(&l->text[i]);
     buf_str(&l->text[i], s);
@@ -35,30 +53,34 @@ static void *on_string(const redisReadTask *task, char *p, size_t n)
 {
     enum link_type type = task->type == REDIS_REPLY_STATUS  ? LINK_STATUS
                           : task->type == REDIS_REPLY_ERROR ? LINK_ERROR
-                                                            : LINK_OTHER;
+                                                            : LINK_BULK;
     return piece(task, (struct str){p, n}, type);
 }
 
 static void *on_array(const redisReadTask *task, int n)
 {
     struct redis_link *l = task->privdata;
-    if (task->parent || n < 0 || n > ELEMENTS_MAX)
+    if (!task->parent) {
+        begin_reply(l, LINK_ARRAY);
+        l->reply.n = (size_t)n;
+        l->is_any = l->events->takes_any(l);
+    }
+    if (!l->is_any && (task->parent || n > ELEMENTS_MAX))
         return NULL; /* nothing we asked for is answered like that */
-    l->reply = (struct link_reply){.type = LINK_ARRAY, .n = (size_t)n};
-    return l;
+    return n >= 0 && has_room_for(l, 0) ? l : NULL;
 }
 
 static void *on_integer(const redisReadTask *task, long long value)
 {
     struct redis_link *l = task->privdata;
-    void *object = piece(task, STR_NONE, LINK_OTHER);
+    void *object = piece(task, STR_NONE, LINK_INTEGER);
     l->reply.integer = value;
     return object;
 }
 
 static void *on_nil(const redisReadTask *task)
 {
-    return piece(task, STR_NONE, LINK_OTHER);
+    return piece(task, STR_NONE, LINK_NIL);
 }
 
 static void on_free(UNUSED void *object) {}
@@ -93,6 +115,8 @@ void redis_link_close(struct redis_link *l)
 void redis_link_fini(struct redis_link *l)
 {
     redis_link_close(l);
+    if (l->gone)
+        *l->gone = true;
 }
 
 static void lose(struct redis_link *l, const char *why)
@@ -114,7 +138,8 @@ void redis_link_break(struct redis_link *l, const char *why)
 static void finish_reply(struct redis_link *l)
 {
     for (size_t i = 0; i < LINK_ELEMENTS; i++)
-        l->reply.element[i] = i < l->reply.n ? buf_view(&l->text[i]) : STR_NONE;
+        l->reply.element[i] =
+            i < l->reply.n && !l->is_any ? buf_view(&l->text[i]) : STR_NONE;
     if (l->reply.type != LINK_ARRAY)
         l->reply.text = buf_view(&l->text[0]);
     l->heard_ms = clock_now_ms();
@@ -137,6 +162,18 @@ static bool is_reader_sane(const redisReader *r)
     return waiting <= LINK_LINE_MAX || memchr(r->buf + r->pos, '\n', LINK_LINE_MAX);
 }
 
+/* false: the link is closed, or even gone. */
+static bool tell(struct redis_link *l)
+{
+    bool is_gone = false;
+    l->gone = &is_gone;
+    l->events->reply(l, &l->reply);
+    if (is_gone)
+        return false;
+    l->gone = NULL;
+    return l->fd >= 0;
+}
+
 /* The loop's turn ends here, so that what was delivered goes out; then it goes on. */
 static void go_on_later(struct redis_link *l)
 {
@@ -154,14 +191,15 @@ static bool take_replies(struct redis_link *l)
     l->is_behind = false;
     for (;;) {
         if (redisReaderGetReply(l->reader, &object) != REDIS_OK) {
-            lose(l, "what it sends is not the Redis protocol");
+            lose(l, l->taken > LINK_REPLY_MAX
+                        ? "a reply over the limit"
+                        : "what it sends is not the Redis protocol");
             return false;
         }
         if (!object)
             break;
         finish_reply(l);
-        l->events->reply(l, &l->reply);
-        if (l->fd < 0)
+        if (!tell(l))
             return false;
         trim_texts(l);
         if (clock_now_ms() >= until) {
@@ -248,6 +286,7 @@ int redis_link_open(struct redis_link *l, const struct sockaddr *sa, socklen_t n
     l->queued = l->written = 0;
     l->broken[0] = 0;
     l->is_behind = false;
+    l->taken = 0;
     event_assign(&l->rd, l->base, l->fd, EV_READ | EV_PERSIST, on_readable, l);
     event_assign(&l->wr, l->base, l->fd, EV_WRITE, on_writable, l);
     event_add(&l->wr, NULL);

@@ -16,20 +16,30 @@
 #define LINK_LINE_MAX (64u << 10)  /* of a line that has no end yet */
 #define LINK_ELEMENTS 3
 
-enum link_type { LINK_OTHER, LINK_STATUS, LINK_ERROR, LINK_ARRAY };
+enum link_type {
+    LINK_BULK,
+    LINK_STATUS,
+    LINK_ERROR,
+    LINK_INTEGER,
+    LINK_NIL,
+    LINK_ARRAY,
+};
 struct link_reply {
     enum link_type type;
-    struct str text; /* of a status or an error */
-    struct str element[LINK_ELEMENTS];
+    struct str text;                   /* of a bulk, a status or an error */
+    struct str element[LINK_ELEMENTS]; /* empty when only counted (takes_any) */
     size_t n;
-    long long integer; /* the last integer among the elements */
+    long long integer; /* itself, or the last integer among the elements */
 };
 
 struct redis_link;
 struct redis_link_events {
     void (*connected)(struct redis_link *l);
     void (*reply)(struct redis_link *l,
-                  const struct link_reply *r);           /* views die with the call */
+                  const struct link_reply *r); /* views die with the call */
+    /* An array begins: may it have any shape? Else a nested or a long one ends the link.
+     */
+    bool (*takes_any)(struct redis_link *l);
     void (*lost)(struct redis_link *l, const char *why); /* it has been closed */
 };
 
@@ -43,6 +53,9 @@ struct redis_link {
     struct redisReader *reader;
     struct link_reply reply;        /* being read … */
     struct buf text[LINK_ELEMENTS]; /* … and its texts */
+    size_t taken;                   /* bytes of it */
+    bool is_any;                    /* it is an array of any shape */
+    bool *gone; /* while a reply is told: set when the link ends meanwhile */
     struct buf out;
     size_t sent;     /* bytes of out that are written */
     uint64_t queued; /* bytes ever appended since redis_link_open, and … */
@@ -54,7 +67,7 @@ struct redis_link {
 
 void redis_link_init(struct redis_link *l, struct event_base *base,
                      const struct redis_link_events *events, void *ctx);
-void redis_link_fini(struct redis_link *l);
+void redis_link_fini(struct redis_link *l); /* also while a reply is told */
 /* Begins to connect; `connected` or `lost` follows. */
 int redis_link_open(struct redis_link *l, const struct sockaddr *sa, socklen_t n,
                     struct err *e) NODISCARD;

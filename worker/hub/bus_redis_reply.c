@@ -72,12 +72,36 @@ static void on_error(struct bus_redis *b, struct peer *p, struct expect e,
         if (e.kind == EXPECT_PUBLISH_ACK)
             e.fn(e.ctx, false, log_esc(text));
         break;
+    case EXPECT_CALL:
+        e.reply(e.ctx, &(struct bus_reply){.type = BUS_ERROR, .text = text});
+        break;
+    }
+}
+
+static struct bus_reply value_of(const struct link_reply *r)
+{
+    switch (r->type) {
+    case LINK_INTEGER:
+        return (struct bus_reply){.type = BUS_NUMBER, .number = r->integer};
+    case LINK_NIL:
+        return (struct bus_reply){.type = BUS_NIL};
+    case LINK_ARRAY:
+        return (struct bus_reply){BUS_ERROR,
+                                  STR("an array, where one value was expected"), 0};
+    default:
+        return (struct bus_reply){.type = BUS_TEXT, .text = r->text};
     }
 }
 
 /* A plain answer to a command that has just one. */
-static void on_answer(struct bus_redis *b, struct peer *p, struct expect e)
+static void on_answer(struct bus_redis *b, struct peer *p, struct expect e,
+                      const struct link_reply *r)
 {
+    if (e.kind == EXPECT_CALL) {
+        struct bus_reply value = value_of(r);
+        e.reply(e.ctx, &value);
+        return;
+    }
     if (e.kind == EXPECT_READY)
         life_ready(b, p);
     if (e.kind == EXPECT_PUBLISH || e.kind == EXPECT_PUBLISH_ACK)
@@ -130,15 +154,28 @@ static bool take_push(struct bus_redis *b, struct peer *p, const struct link_rep
 
 static bool is_answer_to(const struct expect *e, const struct link_reply *r)
 {
-    if (r->type == LINK_ERROR)
+    if (r->type == LINK_ERROR || e->kind == EXPECT_CALL)
         return true;
-    if (r->type == LINK_ARRAY) /* PING on a subscribed link */
-        return e->kind == EXPECT_PING && r->n && str_is(r->element[0], "pong");
-    if (e->kind == EXPECT_SUBSCRIBE || e->kind == EXPECT_UNSUBSCRIBE)
-        return false;
-    bool is_status = r->type == LINK_STATUS;
-    bool is_publish = e->kind == EXPECT_PUBLISH || e->kind == EXPECT_PUBLISH_ACK;
-    return is_status != is_publish;
+    switch (e->kind) {
+    case EXPECT_SUBSCRIBE:
+    case EXPECT_UNSUBSCRIBE:
+        return false; /* a push is their answer */
+    case EXPECT_PUBLISH:
+    case EXPECT_PUBLISH_ACK:
+        return r->type == LINK_INTEGER;
+    case EXPECT_PING:
+        if (r->type == LINK_ARRAY) /* on a subscribed link */
+            return r->n && str_is(r->element[0], "pong");
+        return r->type == LINK_STATUS;
+    default:
+        return r->type == LINK_STATUS;
+    }
+}
+
+bool reply_takes_any(struct redis_link *l)
+{
+    const struct expect *e = expect_first(&life_peer(l)->expects);
+    return e && e->kind == EXPECT_CALL;
 }
 
 void reply_take(struct redis_link *l, const struct link_reply *r)
@@ -159,7 +196,7 @@ void reply_take(struct redis_link *l, const struct link_reply *r)
     struct expect e = *first;
     if (r->type != LINK_ERROR) {
         expect_answered(&p->expects);
-        on_answer(b, p, e);
+        on_answer(b, p, e, r);
         return;
     }
     if (e.kind == EXPECT_PUBLISH)

@@ -8,5 +8,7 @@
 
 /* One whole reply, from a link of a struct bus_redis. */
 void reply_take(struct redis_link *l, const struct link_reply *r);
+/* What is answered next may be answered by an array of any shape. */
+bool reply_takes_any(struct redis_link *l);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/scan.h"
 #include "worker/hub/envelope.h"
 #include "worker/hub/interest.h"
+#include "worker/hub/watches.h"
 #include "worker/ws/session.h"
 
 #define ROOM "hub"
@@ -13,13 +14,21 @@
 struct hub {
     struct net *net;
     hub_seal_fn seal;
+    struct bus *bus; /* NULL: none yet */
     struct rooms rooms;
     struct interest interest;
+    struct topics topics;
+    struct watches watches;
     char server_id[UUID_TEXT + 1];
     uint32_t delivery; /* number of the last one that excluded somebody: conn.st.skip */
     struct buf spare;  /* lent to whoever builds a message */
     struct log_limit malformed;
 };
+
+static void on_declared(struct topics *ts)
+{
+    watches_declared(&container_of(ts, struct hub, topics)->watches);
+}
 
 struct hub *hub_new(struct net *net, hub_seal_fn seal)
 {
@@ -31,6 +40,8 @@ struct hub *hub_new(struct net *net, hub_seal_fn seal)
     uuid_text(&id, h->server_id);
     rooms_init(&h->rooms);
     interest_init(&h->interest, net, &h->rooms);
+    topics_init(&h->topics, net->base, on_declared);
+    watches_init(&h->watches, h, &h->topics, net->base);
     return h;
 }
 
@@ -38,18 +49,15 @@ void hub_free(struct hub *h)
 {
     if (!h)
         return;
-    h->interest.up = false; /* no farewell to each channel */
+    h->interest.bus = NULL; /* no farewell to each channel */
     for (size_t i = 0; i < h->net->conns_n; i++)
         hub_forget(h, h->net->conns[i]);
+    watches_fini(&h->watches);
+    topics_fini(&h->topics);
     interest_fini(&h->interest);
     rooms_fini(&h->rooms);
     buf_free(&h->spare);
     free(h);
-}
-
-void hub_set_bus(struct hub *h, struct bus *b, int64_t linger_ms)
-{
-    interest_set_bus(&h->interest, b, linger_ms);
 }
 
 const char *hub_server_id(const struct hub *h)
@@ -233,7 +241,8 @@ void hub_each(const struct hub *h, enum hub_kind kind,
 
 size_t hub_memory(const struct hub *h)
 {
-    size_t n = sizeof(*h) + h->spare.cap + rooms_memory(&h->rooms);
+    size_t n =
+        sizeof(*h) + h->spare.cap + rooms_memory(&h->rooms) + topics_memory(&h->topics);
     for (size_t i = 0; i < h->net->conns_n; i++)
         n += h->net->conns[i]->subs.cap * sizeof(struct sub);
     return n;
@@ -345,7 +354,7 @@ static size_t write_message(struct buf *b, const char *server_id,
 
 static bool send_to_bus(struct hub *h, struct str channel, struct str payload)
 {
-    struct bus *b = h->interest.bus;
+    struct bus *b = h->bus;
     if (b && b->ops->publish(b, channel, payload) == 0)
         return true;
     COUNT(h->net->counters, bus_publish_lost);
@@ -365,7 +374,7 @@ bool hub_publish(struct hub *h, const struct hub_event *ev)
 void hub_publish_acked(struct hub *h, const struct hub_event *ev, bus_ack_fn fn,
                        void *ctx)
 {
-    struct bus *bus = h->interest.bus;
+    struct bus *bus = h->bus;
     if (!bus) {
         fn(ctx, false, "there is no bus");
         return;
@@ -393,9 +402,8 @@ static void on_malformed(struct hub *h, struct str channel, const char *why)
                  swallowed ? " (and others before it)" : "");
 }
 
-static void on_message(void *ctx, struct str channel, struct str payload)
+static void on_envelope(struct hub *h, struct str channel, struct str payload)
 {
-    struct hub *h = ctx;
     struct envelope e;
     const char *why = "";
     struct buf json = borrow(h), scratch = {0};
@@ -418,19 +426,33 @@ static void on_message(void *ctx, struct str channel, struct str payload)
     buf_free(&scratch);
 }
 
+static void on_message(void *ctx, struct str channel, struct str payload)
+{
+    struct hub *h = ctx;
+    if (!topics_message(&h->topics, channel, payload))
+        on_envelope(h, channel, payload);
+}
+
 static void on_confirmed(void *ctx, uint64_t mark)
 {
-    interest_confirmed(&((struct hub *)ctx)->interest, mark);
+    struct hub *h = ctx;
+    interest_confirmed(&h->interest, mark);
+    sweep_confirmed(&h->topics.sweep);
 }
 
 static void on_up(void *ctx)
 {
-    interest_up(&((struct hub *)ctx)->interest);
+    struct hub *h = ctx;
+    topics_up(&h->topics, h->bus);
+    interest_up(&h->interest, h->bus);
 }
 
-static void on_down(void *ctx, UNUSED const char *why)
+static void on_down(void *ctx, const char *why)
 {
-    interest_down(&((struct hub *)ctx)->interest);
+    struct hub *h = ctx;
+    topics_down(&h->topics);
+    interest_down(&h->interest);
+    watches_down(&h->watches, why);
 }
 
 const struct bus_events hub_bus_events = {
@@ -439,6 +461,18 @@ const struct bus_events hub_bus_events = {
     .up = on_up,
     .down = on_down,
 };
+
+void hub_set_bus(struct hub *h, struct bus *b, int64_t linger_ms)
+{
+    interest_set_linger(&h->interest, linger_ms);
+    if (h->bus == b)
+        return;
+    if (h->interest.bus)
+        on_down(h, "another bus takes its place");
+    h->bus = b;
+    if (b && b->ops->is_up(b))
+        on_up(h);
+}
 
 /* ---- waiting for confirmations ---- */
 
@@ -451,4 +485,61 @@ void hub_await_cancel(struct hub_wait *w)
 {
     if (w->link.next)
         list_unlink(&w->link);
+}
+
+/* ---- for what is neither room nor user ---- */
+
+void hub_listen(struct hub *h, struct topic *t, struct str channel,
+                void (*message)(struct topic *t, struct str payload))
+{
+    topics_listen(&h->topics, t, channel, message);
+}
+
+void hub_unlisten(struct hub *h, struct topic *t)
+{
+    if (t->channel)
+        topics_unlisten(&h->topics, t);
+}
+
+struct topic *hub_topic(const struct hub *h, struct str channel)
+{
+    return topics_find(&h->topics, channel);
+}
+
+void hub_watch(struct hub *h, struct hub_watch *w)
+{
+    watches_add(&h->watches, w);
+}
+
+void hub_unwatch(struct hub_watch *w)
+{
+    if (w->link.next)
+        list_unlink(&w->link);
+    hub_await_cancel(&w->wait);
+}
+
+bool hub_is_up(const struct hub *h)
+{
+    return h->bus && h->bus->ops->is_up(h->bus);
+}
+
+const char *hub_why_down(const struct hub *h)
+{
+    if (!h->bus)
+        return "there is no bus";
+    return hub_is_up(h) ? "" : h->bus->ops->why_down(h->bus);
+}
+
+void hub_eval(struct hub *h, struct script *s, const struct str *keys, size_t keys_n,
+              const struct str *args, size_t args_n, bus_reply_fn fn, void *ctx)
+{
+    script_call(h->bus, s, keys, keys_n, args, args_n, fn, ctx);
+}
+
+void hub_call(struct hub *h, const struct str *argv, size_t n, bus_reply_fn fn, void *ctx)
+{
+    if (h->bus)
+        h->bus->ops->call(h->bus, argv, n, fn, ctx);
+    else
+        fn(ctx, &(struct bus_reply){.type = BUS_DOWN, .text = STR("there is no bus")});
 }

@@ -92,17 +92,20 @@ void hub_listen(struct hub *h, struct topic *t, struct str channel,
 void hub_unlisten(struct hub *h, struct topic *t); /* safe for a zeroed one, and twice */
 struct topic *hub_topic(const struct hub *h, struct str channel); /* NULL: none */
 
-/* The bus comes and goes. up: all topics are subscribed again and confirmed (at once when
- * the bus is up at hub_watch: from the loop). down: what was said meanwhile is lost. */
+/* The bus comes and goes. up, from the loop: all topics are subscribed again and
+ * confirmed; soon after hub_watch, if the bus is up then. down, once after each up, at
+ * the moment of the loss: what is said from now on is lost. A watch is embedded and
+ * zeroed before; both callbacks may end any watch, their own too. */
 struct hub_watch {
     struct list link;
     struct hub_wait wait;
     void (*up)(struct hub_watch *w);
     void (*down)(struct hub_watch *w, const char *why);
+    struct watches *of; /* the hub's */
 };
 void hub_watch(struct hub *h, struct hub_watch *w);
 void hub_unwatch(struct hub_watch *w); /* safe for a zeroed one, and twice */
-bool hub_is_up(const struct hub *h);
+bool hub_is_up(const struct hub *h);   /* and takes calls: its queue is not full */
 const char *hub_why_down(const struct hub *h); /* "" while up */
 
 /* script_call and bus->call over the hub's bus. */

@@ -2,11 +2,6 @@
 
 #include "common/clock.h"
 
-/* After a reconnect: so many channels a loop turn, and no more than so many unanswered.
- */
-#define SWEEP_STEP 4096
-#define SWEEP_UNCONFIRMED_MAX 16384
-
 /* Empty rooms that linger: whoever joins and leaves ever new ones shall not fill the
  * memory (ours and that of Redis). */
 #define IDLE_MAX 10000
@@ -14,7 +9,7 @@
 #define OWN_CHANNEL_MAX (sizeof("ws:client:") + UUID_TEXT)
 
 static void on_linger(evutil_socket_t fd, short what, void *arg);
-static void on_sweep(evutil_socket_t fd, short what, void *arg);
+static size_t declare_next(struct sweep *s);
 
 static void arm(struct event *ev, int64_t ms)
 {
@@ -28,13 +23,13 @@ void interest_init(struct interest *in, struct net *net, struct rooms *rooms)
     list_init(&in->idle);
     list_init(&in->waits);
     evtimer_assign(&in->linger, net->base, on_linger, in);
-    evtimer_assign(&in->sweep, net->base, on_sweep, in);
+    sweep_init(&in->sweep, net->base, declare_next, NULL);
 }
 
 void interest_fini(struct interest *in)
 {
     event_del(&in->linger);
-    event_del(&in->sweep);
+    sweep_fini(&in->sweep);
     while (!list_is_empty(&in->waits))
         list_unlink(in->waits.next);
     while (!list_is_empty(&in->idle))
@@ -43,7 +38,7 @@ void interest_fini(struct interest *in)
 
 /* Whoever has been waiting for longer than is now the rule need not wait on: the list
  * stays in order. */
-static void set_linger(struct interest *in, int64_t linger_ms)
+void interest_set_linger(struct interest *in, int64_t linger_ms)
 {
     int64_t latest = clock_now_ms() + linger_ms;
     in->linger_ms = linger_ms;
@@ -55,24 +50,11 @@ static void set_linger(struct interest *in, int64_t linger_ms)
         arm(&in->linger, 0);
 }
 
-void interest_set_bus(struct interest *in, struct bus *b, int64_t linger_ms)
-{
-    bool was_up = in->up;
-    set_linger(in, linger_ms);
-    if (in->bus == b)
-        return;
-    in->bus = b;
-    if (was_up)
-        interest_down(in);
-    if (b && b->ops->is_up(b))
-        interest_up(in);
-}
-
 /* Rooms */
 
 void interest_room(struct interest *in, struct room *room)
 {
-    if (!in->up || room->epoch == in->epoch)
+    if (!in->bus || room->epoch == in->epoch)
         return;
     room->epoch = in->epoch;
     in->bus->ops->subscribe(in->bus, room_channel(room));
@@ -100,7 +82,7 @@ static void forget(struct interest *in, struct room *room)
 {
     bool is_own_room =
         room_kind(room) == HUB_ROOM && rooms_client(in->rooms, room_name(room));
-    if (in->up && room->epoch == in->epoch && !is_own_room)
+    if (in->bus && room->epoch == in->epoch && !is_own_room)
         in->bus->ops->unsubscribe(in->bus, room_channel(room));
     rooms_drop(in->rooms, room);
 }
@@ -133,7 +115,7 @@ static struct str own_channel(const char *prefix, const struct conn *c,
 void interest_client(struct interest *in, const struct conn *c)
 {
     char text[OWN_CHANNEL_MAX];
-    if (!in->up)
+    if (!in->bus)
         return;
     in->bus->ops->subscribe(in->bus, own_channel("ws:client:", c, text));
     in->bus->ops->subscribe(in->bus, own_channel("ws:room:", c, text));
@@ -142,7 +124,7 @@ void interest_client(struct interest *in, const struct conn *c)
 void interest_client_gone(struct interest *in, const struct conn *c)
 {
     char text[OWN_CHANNEL_MAX];
-    if (!in->up)
+    if (!in->bus)
         return;
     in->bus->ops->unsubscribe(in->bus, own_channel("ws:client:", c, text));
     struct str id = {text + strlen("ws:client:"), UUID_TEXT};
@@ -164,30 +146,21 @@ static size_t declare_again(struct interest *in, struct conn *c)
     return 1 + c->subs.n;
 }
 
-static bool is_behind(struct interest *in)
+static size_t declare_next(struct sweep *s)
 {
-    struct bus *b = in->bus;
-    return b->ops->mark(b) - b->ops->confirmed(b) > SWEEP_UNCONFIRMED_MAX;
-}
-
-static void on_sweep(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
-{
-    struct interest *in = arg;
+    struct interest *in = container_of(s, struct interest, sweep);
     in->sweep_left = MIN(in->sweep_left, in->net->conns_n);
-    for (size_t done = 0; in->up && in->sweep_left > 0 && done < SWEEP_STEP;)
-        done += declare_again(in, in->net->conns[--in->sweep_left]);
-    if (in->up && in->sweep_left > 0 && !is_behind(in))
-        arm(&in->sweep, 0);
+    return in->sweep_left ? declare_again(in, in->net->conns[--in->sweep_left]) : 0;
 }
 
-void interest_up(struct interest *in)
+void interest_up(struct interest *in, struct bus *b)
 {
-    in->up = true;
+    in->bus = b;
     if (++in->epoch == 0)
         in->epoch = 1;
-    in->bus->ops->subscribe(in->bus, STR("ws:broadcast"));
+    b->ops->subscribe(b, STR("ws:broadcast"));
     in->sweep_left = in->net->conns_n;
-    arm(&in->sweep, 0);
+    sweep_start(&in->sweep, b);
 }
 
 /* Those who wait */
@@ -201,9 +174,8 @@ static void release(struct list *node)
 
 void interest_down(struct interest *in)
 {
-    in->up = false;
-    in->sweep_left = 0;
-    event_del(&in->sweep);
+    in->bus = NULL;
+    sweep_stop(&in->sweep);
     while (!list_is_empty(&in->waits))
         release(in->waits.next);
 }
@@ -216,8 +188,7 @@ void interest_confirmed(struct interest *in, uint64_t mark)
             break;
         release(first);
     }
-    if (in->up && in->sweep_left > 0 && !is_behind(in))
-        arm(&in->sweep, 0);
+    sweep_confirmed(&in->sweep);
 }
 
 void interest_await(struct interest *in, struct hub_wait *w,
@@ -225,8 +196,8 @@ void interest_await(struct interest *in, struct hub_wait *w,
 {
     list_init(&w->link);
     w->fn = fn;
-    w->mark = in->up ? in->bus->ops->mark(in->bus) : 0;
-    if (!in->up || in->bus->ops->confirmed(in->bus) >= w->mark)
+    w->mark = in->bus ? in->bus->ops->mark(in->bus) : 0;
+    if (!in->bus || in->bus->ops->confirmed(in->bus) >= w->mark)
         fn(w);
     else
         list_append(&in->waits, &w->link);

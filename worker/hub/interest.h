@@ -6,24 +6,25 @@
 #define WORKER_HUB_INTEREST_H
 
 #include "worker/hub/rooms.h"
+#include "worker/hub/sweep.h"
 
 struct interest {
     struct net *net;
     struct rooms *rooms;
-    struct bus *bus; /* NULL: none yet */
-    bool up;
-    uint32_t epoch; /* of the bus connection: rooms of an older one are not subscribed */
+    struct bus *bus; /* NULL: down */
+    uint32_t epoch;  /* of the bus connection: rooms of an older one are not subscribed */
     int64_t linger_ms;
     struct list idle;  /* empty rooms, by due time */
     struct list waits; /* hub_wait, by mark */
-    struct event linger, sweep;
+    struct event linger;
+    struct sweep sweep;
     size_t sweep_left; /* connections (from the end of net->conns) still to be declared
                           again */
 };
 
 void interest_init(struct interest *in, struct net *net, struct rooms *rooms);
 void interest_fini(struct interest *in);
-void interest_set_bus(struct interest *in, struct bus *b, int64_t linger_ms);
+void interest_set_linger(struct interest *in, int64_t linger_ms);
 
 /* A room that has members, or gets one now: makes sure of its subscription. */
 void interest_room(struct interest *in, struct room *room);
@@ -32,7 +33,7 @@ void interest_room_empty(struct interest *in, struct room *room);
 void interest_client(struct interest *in, const struct conn *c);
 void interest_client_gone(struct interest *in, const struct conn *c);
 
-void interest_up(struct interest *in);
+void interest_up(struct interest *in, struct bus *b);
 void interest_down(struct interest *in);
 void interest_confirmed(struct interest *in, uint64_t mark);
 void interest_await(struct interest *in, struct hub_wait *w,
