@@ -25,7 +25,7 @@ enum conf_flags { CONF_LIVE = 1, CONF_BOOT = 2, CONF_SECRET = 4 };
 
 /* The choices of each ENUM key, in the table's order (a unit test holds them together).
  */
-enum conf_auth_method { AUTH_ANONYMOUS, AUTH_STATIC, AUTH_JWT, AUTH_HOOK };
+enum conf_auth_method { AUTH_ANONYMOUS, AUTH_STATIC, AUTH_JWT, AUTH_HOOK, AUTH_TICKET };
 enum conf_protocol {
     PROTOCOL_EVENTS,
     PROTOCOL_ECHO,

@@ -58,8 +58,11 @@ static void on_LOST(void *ctx, const struct msg_empty *m, struct str tail, int *
     (void)m;
     (void)fd;
     struct worker *w = ctx;
-    LIST_EACH (node, &w->endpoints)
-        events_lost(&w->services, container_of(node, struct endpoint, link), tail);
+    LIST_EACH (node, &w->endpoints) {
+        struct endpoint *e = container_of(node, struct endpoint, link);
+        if (e->protocol->lost)
+            e->protocol->lost(e, tail);
+    }
 }
 
 static void on_ADDRESSES(void *ctx, const struct msg_empty *m, struct str tail, int *fd)

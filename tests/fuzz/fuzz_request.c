@@ -2,7 +2,7 @@
 /* request, upgrade and route over one head: chopped anywhere, under several limits;
  * whatever is said about it must be fit to be sent. */
 #include "worker/http/request.h"
-#include "worker/http/route.h"
+#include "worker/http/opening.h"
 #include "worker/http/upgrade.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -103,9 +103,14 @@ static void check_upgrade(const struct request *r)
 
 static void check_paths(const struct request *r)
 {
-    static struct conf_endpoint conf[] = {{.path = STR("/ws")},
-                                          {.path = STR("/echo/long/path")}};
-    static struct route table[] = {{&conf[0], NULL}, {&conf[1], NULL}};
+    static struct conf_endpoint conf[] = {
+        {.path = STR("/ws")},
+        {.path = STR("/echo/long/path")},
+        {.path = STR("/ws/notifications/"), .protocol = PROTOCOL_NOTIFICATIONS},
+        {.path = STR("/ws/signaling/{room}/{role}"), .protocol = PROTOCOL_SIGNALING},
+    };
+    static struct route table[] = {
+        {&conf[0], NULL}, {&conf[1], NULL}, {&conf[2], NULL}, {&conf[3], NULL}};
     static const struct routes routes = {table, ARRAY_LEN(table)};
     char out[64];
     size_t n = 0;
@@ -113,9 +118,16 @@ static void check_paths(const struct request *r)
         BUG_ON(n > sizeof(out) || memchr(out, '\0', n));
     if (request_query(r->query, "token", out, sizeof(out), &n))
         BUG_ON(n > sizeof(out) || memchr(out, '\0', n));
-    const struct route *route = route_find(&routes, r->path);
-    struct str nearest = route_nearest(&routes, r->path);
-    BUG_ON(route && !str_eq(nearest, r->path));
+    struct route_match m;
+    struct refusal why = {0};
+    struct opening o = {0};
+    enum route_verdict v = route_find(&routes, r->path, &m, &why);
+    route_nearest(&routes, r->path);
+    BUG_ON(v == ROUTE_BAD && (why.status != 400 || !why.message[0]));
+    if (v == ROUTE_FOUND && !opening_init(&o, r, &m, &why))
+        BUG_ON(why.status != 400 || !why.message[0]);
+    BUG_ON(o.how.session.p && (o.how.session.n < 8 || o.how.session.n > 128));
+    opening_fini(&o);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

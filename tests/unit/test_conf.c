@@ -110,6 +110,8 @@ static void check_default(const char *path, const struct conf_key *key)
     /* a sibling brings rows into being */
     if (strstr(path, "auth.keys[0]"))
         assert_int_equal(set(c, "endpoints[0].auth.keys[0].kid", "k"), 0);
+    else if (strstr(path, "ice_servers[0]"))
+        assert_int_equal(set(c, "endpoints[0].ice_servers[0].ttl", "1h"), 0);
     else if (strstr(path, "endpoints[0]"))
         assert_int_equal(set(c, "endpoints[0].path", "/ws"), 0);
     else if (strstr(path, "listeners[0]"))
@@ -427,7 +429,8 @@ static void test_constants_are_the_choices(void **state UNUSED)
     static const char *const methods[] = {[AUTH_ANONYMOUS] = "anonymous",
                                           [AUTH_STATIC] = "static",
                                           [AUTH_JWT] = "jwt",
-                                          [AUTH_HOOK] = "hook"};
+                                          [AUTH_HOOK] = "hook",
+                                          [AUTH_TICKET] = "ticket"};
     static const char *const protocols[] = {[PROTOCOL_EVENTS] = "events",
                                             [PROTOCOL_ECHO] = "echo",
                                             [PROTOCOL_SIGNALING] = "signaling",
@@ -563,7 +566,7 @@ static void test_bad_paths_change_nothing(void **state UNUSED)
          ": unknown key; known here: workers, user, admin_group, run_dir, log, "
          "listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
          "retire_timeout, watchdog, reload_timeout, allowed_origins, api_keys, "
-         "refusals, docs, endpoints"},
+         "inbox, refusals, docs, endpoints"},
         {"wrokers", "1", "wrokers: unknown key; did you mean workers?"},
         {"auth_timeout", "1s",
          "auth_timeout: unknown key here; it belongs in endpoints[]"},
@@ -701,7 +704,7 @@ static void test_an_absent_listener_becomes_the_default(void **state UNUSED)
     conf_unref(c);
 }
 
-static void test_absent_origins_depend_on_the_protocol(void **state UNUSED)
+static void test_defaults_depend_on_the_protocol(void **state UNUSED)
 {
     struct conf *c = conf_new();
     int line = -1;
@@ -711,11 +714,23 @@ static void test_absent_origins_depend_on_the_protocol(void **state UNUSED)
     assert_int_equal(set(c, "endpoints[2].path", "/open"), 0);
     assert_int_equal(set(c, "endpoints[2].protocol", "echo"), 0);
     assert_int_equal(set(c, "endpoints[2].allowed_origins", "*"), 0);
+    assert_int_equal(set(c, "endpoints[3].path", "/c/{room}/{role}"), 0);
+    assert_int_equal(set(c, "endpoints[3].protocol", "signaling"), 0);
+    assert_int_equal(set(c, "endpoints[4].path", "/d/{room}/{role}"), 0);
+    assert_int_equal(set(c, "endpoints[4].protocol", "signaling"), 0);
+    assert_int_equal(set(c, "endpoints[4].auth.method", "ticket"), 0);
+    assert_int_equal(set(c, "endpoints[4].refusals", "http"), 0);
+    assert_int_equal(set(c, "endpoints[5].path", "/n/"), 0);
+    assert_int_equal(set(c, "endpoints[5].protocol", "notifications"), 0);
+    assert_int_equal(set(c, "endpoints[5].auth.method", "ticket"), 0);
     assert_int_equal(conf_check(c, &line, &e), 0);
-    static const char *const want[] = {"*", "same", "*"};
+    static const char *const want[] = {"*", "same", "*", "same", "*", "*"};
+    static const int refusals[] = {REFUSALS_HTTP,  REFUSALS_HTTP, REFUSALS_HTTP,
+                                   REFUSALS_CLOSE, REFUSALS_HTTP, REFUSALS_CLOSE};
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
         assert_int_equal(c->main.endpoints.v[i].allowed_origins.n, 1);
         assert_string_equal(c->main.endpoints.v[i].allowed_origins.v[0].p, want[i]);
+        assert_int_equal(c->main.endpoints.v[i].refusals, refusals[i]);
     }
     conf_unref(c);
 }
@@ -742,7 +757,7 @@ int main(void)
         cmocka_unit_test(test_content_from_elsewhere),
         cmocka_unit_test(test_origins),
         cmocka_unit_test(test_an_absent_listener_becomes_the_default),
-        cmocka_unit_test(test_absent_origins_depend_on_the_protocol),
+        cmocka_unit_test(test_defaults_depend_on_the_protocol),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

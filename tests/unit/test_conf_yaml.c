@@ -480,7 +480,7 @@ static void test_unknown_keys(void **state UNUSED)
          ":1: a\\n\\x1bb: unknown key; known here: workers, user, admin_group, run_dir, "
          "log, listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
          "retire_timeout, watchdog, reload_timeout, allowed_origins, api_keys, "
-         "refusals, docs, endpoints"});
+         "inbox, refusals, docs, endpoints"});
 }
 
 static void test_values_of_a_wrong_type(void **state UNUSED)
@@ -640,6 +640,11 @@ static void test_rules_of_listeners(void **state UNUSED)
          "2"});
 }
 
+#define CALL(path, more) "endpoints:\n- {path: " path ", protocol: signaling" more "}\n"
+#define ICE(more) CALL("'/c/{room}/{role}'", ", ice_servers: [{" more "}]")
+#define BELL                                                                             \
+    "endpoints:\n- {path: /n/, protocol: notifications, auth: {method: ticket}}\n"
+
 static void test_rules_of_endpoints(void **state UNUSED)
 {
     ALL_BAD(
@@ -656,6 +661,62 @@ static void test_rules_of_endpoints(void **state UNUSED)
          ":4: endpoints[2].path: \"/ws\" is taken by the endpoint in line 2"},
         {MINIMAL "  protocol: echo\n  auth: {method: anonymous}\n",
          ":4: endpoints[0].auth: is for protocol: events, but the protocol is echo"},
+        {MINIMAL "  grace: 1s\n",
+         ":3: endpoints[0].grace: is for protocol: signaling, but the protocol is "
+         "events"},
+        {MINIMAL "  ice_servers: [{urls: [stun:a]}]\n",
+         ":3: endpoints[0].ice_servers: is for protocol: signaling, but the protocol is "
+         "events"},
+        {MINIMAL "  backlog: 1\n",
+         ":3: endpoints[0].backlog: is for protocol: notifications, but the protocol is "
+         "events"},
+        {"endpoints: [{path: '/c/{room}'}]\n",
+         ":1: endpoints[0].path: \"/c/{room}\": {room} and {role}, each a whole "
+         "segment, are the only placeholders, and for protocol: signaling only"},
+        {CALL("'/c/{room}/x{role}'", ""),
+         ":2: endpoints[0].path: \"/c/{room}/x{role}\": {room} and {role}, each a whole "
+         "segment, are the only placeholders, and for protocol: signaling only"},
+        {CALL("'/c/{room}/x'", ""),
+         ":2: endpoints[0].path: \"/c/{room}/x\" must have the segments {room} and "
+         "{role}, each once, as in /ws/signaling/{room}/{role}"},
+        {CALL("'/c/{room}/{role}'",
+              "") "- {path: '/c/{role}/{room}', protocol: signaling}\n",
+         ":3: endpoints[1].path: \"/c/{role}/{room}\" is taken by the endpoint in line "
+         "2"},
+        {BELL "- path: /n\n",
+         ":3: endpoints[1].path: \"/n\" is taken by the endpoint in line 2"},
+        {CALL("'/c/{room}/{role}'", ", roles: [a b]"),
+         ":2: endpoints[0].roles[0]: \"a b\" is no role: 1 to 128 of A-Z a-z 0-9 . _ ~ "
+         "-"},
+        {CALL("'/c/{room}/{role}'", ", roles: [a, a]"),
+         ":2: endpoints[0].roles[1]: \"a\" stands there twice"},
+        {CALL("'/c/{room}/{role}'", ", auth: {method: hook}"),
+         ":2: endpoints[0].auth.method: hook is for protocol: events only"},
+        {ICE("urls: [http://a]"),
+         ":2: endpoints[0].ice_servers[0].urls[0]: \"http://a\" is not a stun:, stuns:, "
+         "turn: or turns: URL"},
+        {ICE("urls: [stun://a]"),
+         ":2: endpoints[0].ice_servers[0].urls[0]: \"stun://a\" is not a stun:, stuns:, "
+         "turn: or turns: URL"},
+        {ICE("urls: [turn:a]"),
+         ":2: endpoints[0].ice_servers[0]: has a turn: URL, which needs secret, or "
+         "username and credential"},
+        {ICE("urls: [turn:a], username: u"),
+         ":2: endpoints[0].ice_servers[0]: has only one of username and credential"},
+        {ICE("urls: [turn:a], secret: s, username: u"),
+         ":2: endpoints[0].ice_servers[0].secret: and a fixed username or credential "
+         "exclude each other"},
+        {ICE("ttl: 1h"),
+         ":2: endpoints[0].ice_servers[0].urls: is missing; it has to be given"},
+        {"endpoints: [{path: /n, protocol: notifications}]\n",
+         ":1: endpoints[0].auth.method: anonymous gives no user to notify; use jwt, "
+         "static or ticket"},
+        {MINIMAL "  auth: {method: ticket}\n",
+         ":3: endpoints[0].auth.method: ticket is for signaling and notifications, whose "
+         "token comes in the URL"},
+        {"redis: {url: 'redis://h', persist: /d}\n" MINIMAL,
+         ":1: redis.persist: is for redis.url: managed; another server has its own "
+         "configuration"},
         {MINIMAL "  allowed_origins: [https://a/b]\n",
          ":3: endpoints[0].allowed_origins[0]: \"https://a/b\" is not an origin: "
          "https://host[:port] without a path, https://*.example.com, same, or *"},

@@ -98,11 +98,11 @@ static const char *check_at(const struct auth *a, struct str token, int64_t now,
                             struct err *why)
 {
     static char user[8192];
-    struct buf b = {0};
-    bool has_user = false;
+    struct auth_identity who = {0};
     why->text[0] = '\0';
-    enum auth_verdict v = auth_check(a, token, now, &b, &has_user, why);
-    assert_int_equal(has_user, v == AUTH_ACCEPTED);
+    enum auth_verdict v = auth_check(a, token, now, &who, why);
+    struct buf b = who.user;
+    assert_int_equal(who.has_user, v == AUTH_ACCEPTED);
     if (v == AUTH_ACCEPTED) {
         assert_true(b.n > 0 && b.n < sizeof(user));
         strcpy(user, buf_cstr(&b));
@@ -794,16 +794,14 @@ static void anonymous_looks_at_nothing(void **state UNUSED)
 {
     struct conf_auth conf = {.method = AUTH_ANONYMOUS};
     struct err e = {"left over"};
-    struct buf user = {0};
-    bool has_user = true;
+    struct auth_identity who = {0};
     struct auth *a = auth_new(&conf, &e);
     assert_non_null(a);
-    assert_int_equal(auth_check(a, STR("x"), NOW, &user, &has_user, &e), AUTH_ACCEPTED);
-    assert_false(has_user);
-    has_user = true;
-    assert_int_equal(auth_check(a, STR_NONE, NOW, &user, &has_user, &e), AUTH_ACCEPTED);
-    assert_false(has_user);
-    assert_int_equal(user.n, 0);
+    assert_int_equal(auth_check(a, STR("x"), NOW, &who, &e), AUTH_ACCEPTED);
+    assert_false(who.has_user);
+    assert_int_equal(auth_check(a, STR_NONE, NOW, &who, &e), AUTH_ACCEPTED);
+    assert_false(who.has_user);
+    assert_int_equal(who.user.n, 0);
     auth_free(a);
     auth_free(NULL);
 }

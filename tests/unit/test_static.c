@@ -34,17 +34,16 @@ static struct auth *open_lines(const char *lines)
 static void check(const struct auth *a, struct str token, const char *user,
                   const char *words)
 {
-    struct buf got = {0};
+    struct auth_identity got = {0};
     struct err why = {""};
-    bool has_user = false;
-    enum auth_verdict v = auth_check(a, token, 0, &got, &has_user, &why);
+    enum auth_verdict v = auth_check(a, token, 0, &got, &why);
     assert_int_equal(v, user ? AUTH_ACCEPTED : AUTH_REFUSED);
-    assert_int_equal(has_user, user != NULL);
+    assert_int_equal(got.has_user, user != NULL);
     if (user)
-        assert_string_equal(buf_cstr(&got), user);
+        assert_string_equal(buf_cstr(&got.user), user);
     else
         assert_string_equal(why.text, words);
-    buf_free(&got);
+    auth_identity_fini(&got);
 }
 
 static void tokens_name_their_users(void **state UNUSED)

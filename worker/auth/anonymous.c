@@ -11,10 +11,9 @@ static void close_anonymous(void *state UNUSED) {}
 
 static enum auth_verdict check_anonymous(const void *state UNUSED,
                                          struct str token UNUSED, int64_t now_s UNUSED,
-                                         struct buf *user UNUSED, bool *has_user,
+                                         struct auth_identity *who UNUSED,
                                          struct err *why UNUSED)
 {
-    *has_user = false;
     return AUTH_ACCEPTED;
 }
 

@@ -16,6 +16,8 @@ static const struct auth_ops *ops_of(int method)
         return &auth_static_ops;
     case AUTH_JWT:
         return &auth_jwt_ops;
+    case AUTH_TICKET:
+        return &auth_ticket_ops;
     case AUTH_HOOK:
         break; /* decided by the back end, not here */
     }
@@ -36,6 +38,12 @@ struct auth *auth_new(const struct conf_auth *conf, struct err *e)
     return a;
 }
 
+void auth_identity_fini(struct auth_identity *who)
+{
+    buf_free(&who->user);
+    *who = (struct auth_identity){0};
+}
+
 void auth_free(struct auth *a)
 {
     if (!a)
@@ -45,7 +53,7 @@ void auth_free(struct auth *a)
 }
 
 enum auth_verdict auth_check(const struct auth *a, struct str token, int64_t now_s,
-                             struct buf *user, bool *has_user, struct err *why)
+                             struct auth_identity *who, struct err *why)
 {
-    return a->ops->check(a->state, token, now_s, user, has_user, why);
+    return a->ops->check(a->state, token, now_s, who, why);
 }

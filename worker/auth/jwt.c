@@ -13,7 +13,8 @@
 
 #define ROOM "jwt"
 #define TOKEN_MAX 8192
-#define NUMBER_MAX 32 /* characters of a time */
+#define NUMBER_MAX 32           /* characters of a time */
+#define EXPIRY_MAX 253402300799 /* the year 9999, in seconds */
 
 struct jwt {
     const struct jwt_alg **algs;
@@ -23,7 +24,7 @@ struct jwt {
     struct str issuer, audience;
     char *user_claim;
     double leeway_s;
-    bool require_exp;
+    bool require_exp, enforce_expiry;
 };
 
 /* ── opening: keys and rules ── */
@@ -167,6 +168,7 @@ static void *open_jwt(const struct conf_auth *conf, struct err *e)
     j->user_claim = str_dup(conf->user_claim);
     j->leeway_s = (double)conf->leeway / 1000.0;
     j->require_exp = conf->require_exp;
+    j->enforce_expiry = conf->enforce_expiry;
     if (add_algorithms(j, &conf->algorithms, e) == 0 && add_keys(j, conf, e) == 0 &&
         check_served(j, e) == 0)
         return j;
@@ -379,8 +381,20 @@ static int read_user(const struct jwt *j, struct str claims, struct buf *user,
     return 0;
 }
 
+/* The claims are judged. */
+static int64_t expiry_of(const struct jwt *j, const struct scan_member *m)
+{
+    struct err never;
+    double at = 0;
+    bool is_enforced = j->enforce_expiry && m[CLAIM_EXP].seen;
+    if (!is_enforced || read_time(&m[CLAIM_EXP], &at, &never) != 0)
+        return 0;
+    double end = at + j->leeway_s;
+    return end < EXPIRY_MAX ? (int64_t)end + 1 : EXPIRY_MAX;
+}
+
 static int check_claims(struct token *t, const struct jwt *j, int64_t now_s,
-                        struct buf *user, struct err *why)
+                        struct auth_identity *who, struct err *why)
 {
     struct scan_member m[CLAIMS] = {
         [CLAIM_EXP] = {.name = "exp"}, [CLAIM_NBF] = {.name = "nbf"},
@@ -394,19 +408,20 @@ static int check_claims(struct token *t, const struct jwt *j, int64_t now_s,
     if (unique(m, CLAIMS, why) != 0 || check_times(j, m, now_s, why) != 0 ||
         check_parties(j, m, why) != 0)
         return -1;
-    return read_user(j, buf_view(&t->claims), user, why);
+    who->expires_s = expiry_of(j, m);
+    return read_user(j, buf_view(&t->claims), &who->user, why);
 }
 
 static enum auth_verdict check_jwt(const void *state, struct str token, int64_t now_s,
-                                   struct buf *user, bool *has_user, struct err *why)
+                                   struct auth_identity *who, struct err *why)
 {
     const struct jwt *j = state;
     struct token t = {0};
     bool good = split(&t, token, why) == 0 && read_header(&t, j, why) == 0 &&
                 check_signature(&t, j, why) == 0 &&
-                check_claims(&t, j, now_s, user, why) == 0;
+                check_claims(&t, j, now_s, who, why) == 0;
     token_fini(&t);
-    *has_user = good;
+    who->has_user = good;
     return good ? AUTH_ACCEPTED : AUTH_REFUSED;
 }
 

@@ -161,8 +161,8 @@ static enum auth_verdict refuse(struct err *why, const char *text)
 }
 
 static enum auth_verdict check_static(const void *state, struct str token,
-                                      int64_t now_s UNUSED, struct buf *user,
-                                      bool *has_user, struct err *why)
+                                      int64_t now_s UNUSED, struct auth_identity *who,
+                                      struct err *why)
 {
     const struct static_auth *a = state;
     uint8_t hash[DIGEST_SHA256];
@@ -174,8 +174,8 @@ static enum auth_verdict check_static(const void *state, struct str token,
     const struct entry *entry = map_get(&a->entries, index_of(hash));
     if (!entry || !str_eq_secret(rest_of(entry->hash), rest_of(hash)))
         return refuse(why, "unknown token");
-    buf_put(user, entry->user, entry->user_n);
-    *has_user = true;
+    buf_put(&who->user, entry->user, entry->user_n);
+    who->has_user = true;
     return AUTH_ACCEPTED;
 }
 

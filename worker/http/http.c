@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "worker/http/answer.h"
 #include "worker/http/api.h"
+#include "worker/http/opening.h"
 #include "worker/http/pages.h"
 #include "worker/http/turned_away.h"
 
@@ -17,14 +18,13 @@ static bool is_head(const struct request *r)
     return str_is(r->method, "HEAD");
 }
 
-/* The 101; what the session is told of it. */
-static struct session_opening accept_upgrade(struct conn *c, const struct request *r)
+/* The 101. */
+static void accept_upgrade(struct conn *c, const struct request *r)
 {
     struct buf out = {0};
     upgrade_answer(r, &out);
     conn_raw(c, buf_view(&out));
     buf_free(&out);
-    return (struct session_opening){r->path, r->query, request_field(r, "Origin")};
 }
 
 /* By a status or, where the place wants it and the request is a handshake, by a close
@@ -34,25 +34,35 @@ static bool refuse(struct conn *c, const struct request *r, const struct refusal
 {
     struct refusal no_handshake;
     if (by == REFUSALS_CLOSE && upgrade_check(r, &no_handshake)) {
-        struct session_opening how = accept_upgrade(c, r);
-        turned_away_start(c, &how, why);
+        accept_upgrade(c, r);
+        turned_away_start(c, why);
         return true;
     }
     answer_refusal(c, why, !is_head(r), keep_alive);
     return false;
 }
 
+static void hint_at_path(struct str near, struct str path, struct refusal *why)
+{
+    struct str missing = route_missing(near, path);
+    if (!near.p || near.n >= sizeof(why->hint) / 2)
+        snprintf(why->hint, sizeof(why->hint), "See the `endpoints` in heliod.yaml.");
+    else if (missing.p)
+        snprintf(why->hint, sizeof(why->hint),
+                 "Add " STR_FMT ": the path is " STR_FMT ".", STR_ARG(missing),
+                 STR_ARG(near));
+    else
+        snprintf(why->hint, sizeof(why->hint), "Did you mean " STR_FMT "?",
+                 STR_ARG(near));
+}
+
 static bool no_such_path(struct conn *c, const struct request *r, bool keep_alive)
 {
     struct refusal why;
-    struct str near = route_nearest(&c->net->site->routes, r->path);
     refusal_set(&why, 404, "no-such-endpoint", "");
     snprintf(why.message, sizeof(why.message),
              "No endpoint is configured at the path %s.", log_esc(r->path));
-    if (near.p && near.n < sizeof(why.hint) / 2)
-        snprintf(why.hint, sizeof(why.hint), "Did you mean " STR_FMT "?", STR_ARG(near));
-    else
-        snprintf(why.hint, sizeof(why.hint), "See the `endpoints` in heliod.yaml.");
+    hint_at_path(route_nearest(&c->net->site->routes, r->path), r->path, &why);
     return refuse(c, r, &why, c->net->site->refusals, keep_alive);
 }
 
@@ -65,16 +75,25 @@ static bool may_upgrade(const struct request *r, const struct conf_endpoint *con
                              conf->require_origin, why);
 }
 
+static enum conf_refusals refusals_of(const struct route_match *m)
+{
+    return (enum conf_refusals)m->route->conf->refusals;
+}
+
 /* true: the connection is a WebSocket now. */
 static bool to_endpoint(struct conn *c, const struct request *r,
-                        const struct route *route)
+                        const struct route_match *m)
 {
     struct refusal why = {0};
-    if (!may_upgrade(r, route->conf, &why))
-        return refuse(c, r, &why, (enum conf_refusals)route->conf->refusals, false);
-    struct session_opening how = accept_upgrade(c, r);
-    session_start(c, route->env, &how);
-    return true;
+    struct opening o = {0};
+    bool is_welcome =
+        may_upgrade(r, m->route->conf, &why) && opening_init(&o, r, m, &why);
+    if (is_welcome) {
+        accept_upgrade(c, r);
+        session_start(c, m->route->env, &o.how);
+    }
+    opening_fini(&o);
+    return is_welcome || refuse(c, r, &why, refusals_of(m), false);
 }
 
 /* true: upgraded. has_more: bytes stand behind the head. */
@@ -82,9 +101,16 @@ static bool dispatch(struct conn *c, const struct request *r, bool has_more)
 {
     bool has_body = r->content_length > 0 || r->is_chunked;
     bool keep_alive = r->keep_alive && !has_body;
-    const struct route *route = route_find(&c->net->site->routes, r->path);
-    if (route)
-        return to_endpoint(c, r, route);
+    struct route_match match;
+    struct refusal why = {0};
+    switch (route_find(&c->net->site->routes, r->path, &match, &why)) {
+    case ROUTE_FOUND:
+        return to_endpoint(c, r, &match);
+    case ROUTE_BAD:
+        return refuse(c, r, &why, refusals_of(&match), false);
+    case ROUTE_NONE:
+        break;
+    }
     COUNT(c->net->counters, http_requests);
     if (api_is(r->path) && !upgrade_is_asked(r)) {
         api_begin(c, r, has_more);

@@ -49,13 +49,13 @@ void turned_away_reason(const struct refusal *why, char out[TURNED_AWAY_REASON_M
              is_long ? ELLIPSIS : "", hint ? " " : "", (int)hint, why->hint);
 }
 
-void turned_away_start(struct conn *c, const struct session_opening *how,
-                       const struct refusal *why)
+void turned_away_start(struct conn *c, const struct refusal *why)
 {
+    static const struct session_opening nothing;
     char reason[TURNED_AWAY_REASON_MAX + 1];
     turned_away_reason(why, reason);
     COUNT(c->net->counters, refused);
     log_debug("refused %s code=%u error=%s", conn_esc(c), 4000 + why->status, why->error);
-    session_start(c, &nowhere, how);
+    session_start(c, &nowhere, &nothing);
     session_close(c, 4000 + why->status, reason);
 }

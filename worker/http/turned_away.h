@@ -11,8 +11,7 @@
 #define TURNED_AWAY_REASON_MAX 123 /* bytes: RFC 6455 §5.5 */
 
 /* After the 101 was queued: instead of session_start. Counted as refused. */
-void turned_away_start(struct conn *c, const struct session_opening *how,
-                       const struct refusal *why);
+void turned_away_start(struct conn *c, const struct refusal *why);
 /* Until its end; then it has no environment at all. */
 bool is_turned_away(const struct conn *c);
 

@@ -4,14 +4,18 @@
 
 const struct protocol *protocol_find(int conf_protocol)
 {
-    return conf_protocol == PROTOCOL_ECHO ? &protocol_echo : &protocol_events;
+    static const struct protocol *const protocols[] = {
+        [PROTOCOL_EVENTS] = &protocol_events,
+        [PROTOCOL_ECHO] = &protocol_echo,
+    };
+    return protocols[conf_protocol];
 }
 
 struct settings *settings_new(struct conf *conf, const struct conf_endpoint *c,
                               struct err *e)
 {
     struct auth *auth = NULL;
-    bool asks_auth = c->protocol == PROTOCOL_EVENTS && c->auth.method != AUTH_HOOK;
+    bool asks_auth = c->protocol != PROTOCOL_ECHO && c->auth.method != AUTH_HOOK;
     if (asks_auth && !(auth = auth_new(&c->auth, e))) {
         err_add(e, "endpoint " STR_FMT ": auth", STR_ARG(c->path));
         return NULL;
@@ -36,6 +40,12 @@ void settings_unref(struct settings *s)
     free(s);
 }
 
+static void take_numbers(struct endpoint *e)
+{
+    e->env.max_message = (uint64_t)e->set->c->max_message;
+    e->env.backpressure = (uint64_t)e->set->c->backpressure;
+}
+
 struct endpoint *endpoint_new(struct services *services, struct settings *set)
 {
     struct endpoint *e = NEW(struct endpoint);
@@ -43,7 +53,10 @@ struct endpoint *endpoint_new(struct services *services, struct settings *set)
     e->protocol = protocol_find(set->c->protocol);
     e->env.ops = &e->protocol->session;
     list_init(&e->link);
-    endpoint_apply(e, set);
+    e->set = set;
+    take_numbers(e);
+    if (e->protocol->open)
+        e->protocol->open(e);
     return e;
 }
 
@@ -52,8 +65,9 @@ void endpoint_apply(struct endpoint *e, struct settings *set)
     settings_unref(e->set);
     e->set = set;
     e->gone = false;
-    e->env.max_message = (uint64_t)set->c->max_message;
-    e->env.backpressure = (uint64_t)set->c->backpressure;
+    take_numbers(e);
+    if (e->protocol->applied)
+        e->protocol->applied(e);
 }
 
 void endpoint_free(struct endpoint *e)
@@ -61,6 +75,8 @@ void endpoint_free(struct endpoint *e)
     if (!e)
         return;
     BUG_ON(e->env.connections > 0);
+    if (e->protocol->close)
+        e->protocol->close(e);
     list_unlink(&e->link);
     settings_unref(e->set);
     free(e);

@@ -9,7 +9,7 @@
 struct entry;
 
 /* user: p NULL when nobody in particular (anonymous); expires_s: wall seconds at which
- * the token ends, 0: never. */
+ * the token ends, 0: never (expiry_due wants it). */
 struct entry_identity {
     struct str user;
     int64_t expires_s;
@@ -22,9 +22,5 @@ typedef void (*entry_fn)(struct conn *c, const struct entry_identity *who);
  * under way: entry_cancel it when the connection ends before. */
 struct entry *entry_begin(struct conn *c, const struct session_opening *how, entry_fn fn);
 void entry_cancel(struct entry *e); /* NULL is fine */
-
-/* auth.enforce_expiry: for session_ops.due. Closes 4001 when the time has come; else when
- * to look again (net_now milliseconds), 0: never. */
-int64_t entry_due(struct conn *c, int64_t expires_s, int64_t now_ms);
 
 #endif

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/protocols/events_client.h"
+#include "worker/protocols/expiry.h"
 #include "worker/ws/utf8.h"
 
 #define ROOM "events"
@@ -87,13 +88,19 @@ static int64_t sweep_after(const struct conn *c, int64_t since_ms)
     return start + (passed / conf->heartbeat_interval + 1) * conf->heartbeat_interval;
 }
 
+/* 0: never */
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return !a || !b ? a + b : MIN(a, b);
+}
+
 static int64_t due_authenticated(struct conn *c, int64_t now_ms)
 {
     if (!conn_is_reading(c))
         c->st.message_ms = now_ms; /* it may have spoken; we are not listening */
     int64_t sweep = sweep_after(c, c->st.message_ms);
     if (now_ms < sweep)
-        return sweep;
+        return earlier(sweep, expiry_due(c, events_of(c)->expires_s, now_ms));
     COUNT(c->net->counters, heartbeat_timeouts);
     session_close(c, 4002, "Heartbeat timeout");
     return 0;
@@ -160,5 +167,7 @@ const struct protocol protocol_events = {
                 .message = on_message,
                 .closed = on_closed,
                 .due = on_due},
+    .lost = events_lost,
     .describe = describe,
+    .user = events_user,
 };

@@ -9,6 +9,6 @@
 /* hub's way to an encrypted client. */
 void events_seal(struct conn *c, struct str json);
 /* A worker died: tell the back ends (hook `lost`). */
-void events_lost(struct services *s, const struct endpoint *e, struct str server_id);
+void events_lost(struct endpoint *e, struct str server_id);
 
 #endif

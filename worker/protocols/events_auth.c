@@ -307,12 +307,17 @@ static bool check_here(struct conn *c, struct events_pending *p)
 {
     struct buf scratch = {0};
     struct err why = {0};
+    struct auth_identity who = {0};
     struct str token = token_of(buf_view(&p->text), &scratch);
-    enum auth_verdict v = auth_check(p->set->auth, token, clock_wall_ms() / 1000,
-                                     &p->user, &p->has_user, &why);
+    enum auth_verdict v =
+        auth_check(p->set->auth, token, clock_wall_ms() / 1000, &who, &why);
     if (scratch.p)
         explicit_bzero(scratch.p, scratch.cap);
     buf_free(&scratch);
+    buf_str(&p->user, buf_view(&who.user));
+    p->has_user = who.has_user;
+    events_of(c)->expires_s = who.expires_s;
+    auth_identity_fini(&who);
     if (v == AUTH_ACCEPTED)
         return true;
     log_debug("refused %s: %s", conn_esc(c), why.text);

@@ -33,10 +33,11 @@ struct events_pending {
 
 struct events_client {
     uint8_t state;
-    bool empty_user;  /* the app gave "" as user id */
-    int64_t phase_ms; /* when `authenticate` came */
-    char *metadata;   /* raw JSON, NULL: none */
-    char *origin;     /* until authenticated, when a hook wants it */
+    bool empty_user;   /* the app gave "" as user id */
+    int64_t phase_ms;  /* when `authenticate` came */
+    int64_t expires_s; /* wall seconds, 0: never: auth.enforce_expiry */
+    char *metadata;    /* raw JSON, NULL: none */
+    char *origin;      /* until authenticated, when a hook wants it */
     struct seal *seal;
     struct events_pending *pending;
 };

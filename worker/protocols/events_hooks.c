@@ -187,15 +187,16 @@ void events_tell_disconnected(struct conn *c, unsigned code, const char *cause)
     buf_free(&body);
 }
 
-void events_lost(struct services *s, const struct endpoint *e, struct str server_id)
+void events_lost(struct endpoint *e, struct str server_id)
 {
     struct str url = e->set->c->hooks.disconnected;
     struct buf body = {0};
-    if (e->set->c->protocol != PROTOCOL_EVENTS || !url.n)
+    if (!url.n)
         return;
     buf_str(&body, STR("{\"hook\":\"lost\",\"serverId\":"));
     buf_json(&body, server_id);
     buf_char(&body, '}');
-    webhook_post(s->webhooks, &e->set->c->hooks, url, buf_view(&body), e, NULL, NULL);
+    webhook_post(e->services->webhooks, &e->set->c->hooks, url, buf_view(&body), e, NULL,
+                 NULL);
     buf_free(&body);
 }
