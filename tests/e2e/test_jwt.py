@@ -256,6 +256,17 @@ async def test_leeway_and_require_exp(broker):
     await refused(b, token(exp=now - 700), "/loose")
 
 
+async def test_expiry_is_judged_at_entry_unless_it_is_enforced(broker):
+    b = broker(**endpoints(jwt(leeway="0s"), jwt("/strict", leeway="0s", enforce_expiry=True)))
+    soon = int(time.time()) + 3
+    loose, strict_ = (await entered(b.url, path, token=token(exp=soon)) for path in ("/ws", "/strict"))
+    later = await entered(b.url, "/strict", token=token(exp=soon + 600))
+    assert await strict_.closed() == (4001, "Token expired")
+    assert time.time() >= soon
+    for c in (loose, later):
+        await c.flush()
+
+
 @pytest.mark.parametrize("claim, value, user", [
     ("sub", "ü \"x\"\n*", "ü \"x\"\n*"), ("sub", 12345678901234567, "12345678901234567"), ("sub", -5, "-5"), ("sub", 0, "0"),
     ("email", "a@example.com", "a@example.com"), ("https://id.example/uid", "x", "x"),
