@@ -176,8 +176,9 @@ static bool is_same_path(const struct conf_endpoint *a, const struct conf_endpoi
 
 static int check_path(struct check *k, size_t n, const struct conf_endpoint *p)
 {
-    static const char *const reserved[] = {"/health", "/ready", "/metrics", "/docs",
-                                           "/api"};
+    static const char *const reserved[] = {"/health", "/ready", "/metrics",  "/docs",
+                                           "/demos",  "/api",   "/heliod.js"};
+    static const char *const below[] = {"/api/", "/demos/"};
     struct str s = p->path;
     struct check_at path = check_at("endpoints[%zu].path", n);
     if (s.p[0] != '/')
@@ -191,7 +192,11 @@ static int check_path(struct check *k, size_t n, const struct conf_endpoint *p)
                 "has to be percent-encoded is in it",
                 conf_show(s).s);
     for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
-        if (str_is(s, reserved[i]) || str_starts(s, STR("/api/")))
+        if (str_is(s, reserved[i]))
+            return check_blame(k, path.s, "%s is one of heliod's own pages",
+                               conf_show(s).s);
+    for (size_t i = 0; i < ARRAY_LEN(below); i++)
+        if (str_starts(s, str_of(below[i])))
             return check_blame(k, path.s, "%s is one of heliod's own pages",
                                conf_show(s).s);
     for (size_t j = 0; j < n; j++)

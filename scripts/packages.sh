@@ -3,7 +3,7 @@
 BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-dev libhiredis-dev libyaml-dev libjson-c-dev \
 libcurl4-openssl-dev redis-server ca-certificates"
 TEST_PACKAGES="clang-format libcmocka-dev python3 python3-websockets python3-pytest python3-pytest-xdist python3-redis \
-python3-cryptography redis-tools mandoc clang llvm libclang-rt-14-dev curl procps"
+python3-cryptography redis-tools mandoc clang llvm libclang-rt-14-dev curl procps chromium"
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

@@ -92,6 +92,30 @@ def test_it_is_one_document_that_runs_nothing_else(b):
         assert tag not in ("link", "iframe", "object", "embed", "base")
 
 
+@pytest.mark.parametrize("path", ["/demos", "/demos/call", "/demos/bell"])
+def test_a_demo_runs_its_own_script_and_heliod_js(shared, path):
+    b = shared(**CONF, demos=True)
+    status, fields, text = ask(b, path=path)
+    page = Page(text)
+    css, _, js = page.texts
+    assert status == 200 and fields["content-type"] == "text/html; charset=utf-8"
+    assert policy(fields) == {
+        "default-src": "'none'", "style-src": sha256(css), "script-src": sha256(js) + " 'self'",
+        "connect-src": "'self' ws://localhost wss://localhost",
+        "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'"}
+    assert page.broker["endpoints"][2]["path"] == HOSTILE
+    assert set(re.findall(r'from "(.*)"', js)) <= {"/heliod.js"}
+    for tag, attributes in page.elements:
+        assert not {"src", "style", "srcdoc", "data"} & set(attributes), (tag, attributes)
+        assert attributes.get("href", "/demos")[:1] in "/#" and tag not in ("link", "iframe", "object", "embed", "base")
+    assert ask(b, "POST", path)[0] == 405
+
+
+def test_the_demos_are_off_unless_switched_on(b):
+    for path in ("/demos", "/demos/call", "/demos/bell"):
+        assert ask(b, path=path)[0] == 404
+
+
 def test_head_is_get_without_the_document(b):
     _, got, _ = ask(b)
     status, fields, text = ask(b, "HEAD")

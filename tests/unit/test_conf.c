@@ -566,7 +566,7 @@ static void test_bad_paths_change_nothing(void **state UNUSED)
          ": unknown key; known here: workers, user, admin_group, run_dir, log, "
          "listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
          "retire_timeout, watchdog, reload_timeout, allowed_origins, api_keys, "
-         "inbox, refusals, docs, endpoints"},
+         "inbox, refusals, docs, demos, endpoints"},
         {"wrokers", "1", "wrokers: unknown key; did you mean workers?"},
         {"auth_timeout", "1s",
          "auth_timeout: unknown key here; it belongs in endpoints[]"},

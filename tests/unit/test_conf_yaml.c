@@ -480,7 +480,7 @@ static void test_unknown_keys(void **state UNUSED)
          ":1: a\\n\\x1bb: unknown key; known here: workers, user, admin_group, run_dir, "
          "log, listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
          "retire_timeout, watchdog, reload_timeout, allowed_origins, api_keys, "
-         "inbox, refusals, docs, endpoints"});
+         "inbox, refusals, docs, demos, endpoints"});
 }
 
 static void test_values_of_a_wrong_type(void **state UNUSED)

@@ -1,7 +1,7 @@
 #include "worker/http/pages.h"
 
 #include "worker/http/answer.h"
-#include "worker/http/docs.h"
+#include "worker/http/assets.h"
 #include "worker/http/site.h"
 
 /* The process lives: its loop turns and answers. */
@@ -41,13 +41,14 @@ static void wrong_method(struct conn *c, bool keep_alive)
     answer_refusal(c, &why, true, keep_alive);
 }
 
-/* false: it is not asked for, or switched off. */
-static bool docs(struct conn *c, const struct request *r, bool keep_alive)
+/* false: none is asked for. */
+static bool asset(struct conn *c, const struct request *r, bool keep_alive)
 {
-    if (!str_is(r->path, "/docs") || !c->net->site->conf->docs)
+    const struct asset *a = assets_find(c->net->site->conf, r->path);
+    if (!a)
         return false;
     if (str_is(r->method, "GET") || str_is(r->method, "HEAD"))
-        docs_answer(c, r, keep_alive);
+        assets_answer(c, a, r, keep_alive);
     else
         wrong_method(c, keep_alive);
     return true;
@@ -56,7 +57,7 @@ static bool docs(struct conn *c, const struct request *r, bool keep_alive)
 bool pages_answer(struct conn *c, const struct request *r, bool keep_alive)
 {
     bool head = str_is(r->method, "HEAD");
-    if (docs(c, r, keep_alive))
+    if (asset(c, r, keep_alive))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
         if (!str_is(r->path, pages[i].path))

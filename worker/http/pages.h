@@ -1,5 +1,5 @@
 /* pages: what plain HTTP on the clients' port shows: /health, /ready and
- * /docs (which has a room of its own).
+ * what browsers are served (which has a room of its own).
  * Owns nothing. Never changes anything. */
 #ifndef WORKER_HTTP_PAGES_H
 #define WORKER_HTTP_PAGES_H
