@@ -70,10 +70,33 @@ static void hmac_vectors(void **state UNUSED)
     digest_hmac_free(NULL);
 }
 
+static void sha1_vectors(void **state UNUSED)
+{
+    static const struct {
+        struct str in;
+        const char *hex;
+    } vectors[] = {
+        /* FIPS 180-4 examples */
+        {{NULL, 0}, "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
+        {{"abc", 3}, "a9993e364706816aba3e25717850c26c9cd0d89d"},
+        {{"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56},
+         "84983e441c3bd26ebaae4aa1f95129e5e54670f1"},
+    };
+    uint8_t out[DIGEST_SHA1];
+    for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
+        struct buf b = {0};
+        digest_sha1(vectors[i].in, out);
+        buf_hex(&b, out, sizeof(out));
+        assert_string_equal(buf_cstr(&b), vectors[i].hex);
+        buf_free(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_vectors),
+        cmocka_unit_test(sha1_vectors),
         cmocka_unit_test(hmac_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,7 +26,7 @@ enum bus_reply_type {
     BUS_TEXT,   /* a bulk or simple string */
     BUS_NUMBER, /* an integer */
     BUS_NIL,
-    BUS_ERROR,     /* Redis refused it: its own words. An array counts as one. */
+    BUS_ERROR,     /* Redis refused it: its own words; or it answered with an array */
     BUS_DOWN,      /* nothing was sent */
     BUS_UNCERTAIN, /* sent, never answered: it may have been carried out */
 };
@@ -50,7 +50,8 @@ struct bus_ops {
                           bus_ack_fn fn, void *ctx);
     /* Any command that answers with one value, on the publishing link: what was asked
      * before is carried out before. The arguments are copied; nothing is prefixed. Calls
-     * fn exactly once, perhaps before call returns. */
+     * fn exactly once, perhaps before call returns; after `down`, when the bus is lost.
+     * fn may call again, and may close the bus. */
     void (*call)(struct bus *b, const struct str *argv, size_t n, bus_reply_fn fn,
                  void *ctx);
     struct str (*prefix)(const struct bus *b); /* of channels and keys */

@@ -1,6 +1,7 @@
 /* script: Lua that Redis runs in one piece (EVALSHA; EVAL when Redis does not know it
  * yet). Owns what it has to remember of a call until it is answered. Never runs one
- * twice: only a script that was not found is sent again. */
+ * twice: only a script that was not found is sent again, and then comes after whatever
+ * was asked meanwhile. */
 #ifndef WORKER_HUB_SCRIPT_H
 #define WORKER_HUB_SCRIPT_H
 
