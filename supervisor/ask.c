@@ -3,7 +3,7 @@
 #include "common/mem.h"
 #include "supervisor/supervisor.h"
 
-enum question_kind { ASK_QUERY, ASK_KICK, ASK_PUBLISH };
+enum question_kind { ASK_QUERY, ASK_KICK, ASK_ONE };
 
 struct question {
     struct list link;
@@ -16,7 +16,8 @@ struct question {
     unsigned waiting, asked, failed;
     enum msg_status status; /* of the last failure */
     struct buf text;        /* who did not answer, and why */
-    char *tail;             /* PUBLISH: to be said again to another one */
+    enum msg_type type;     /* ONE … */
+    char *tail;             /* … to be said again to another one */
     size_t tail_n;
     bool is_paused;
     struct event timer;
@@ -173,7 +174,7 @@ struct question *ask_kick(struct supervisor *s, struct str filter,
 }
 
 /* Any running worker will do; one whose bus stands is better. */
-static struct member *best_publisher(struct supervisor *s)
+static struct member *best_member(struct supervisor *s)
 {
     struct member *best = NULL;
     CREW_EACH(m, s)
@@ -183,23 +184,24 @@ static struct member *best_publisher(struct supervisor *s)
     return best;
 }
 
-static bool send_publish(struct question *q)
+static bool send_to_one(struct question *q)
 {
-    struct member *to = best_publisher(q->s);
-    if (!to || CHAN_SEND(&to->chan, PUBLISH, struct msg_id,
-                         ((struct str){q->tail, q->tail_n}), -1, .id = q->id) < 0)
+    struct member *to = best_member(q->s);
+    struct str tail = {q->tail, q->tail_n};
+    if (!to || chan_send(&to->chan, q->type, &(struct msg_id){q->id}, tail, -1) < 0)
         return false;
     note_asked(q, to);
     return true;
 }
 
-struct question *ask_publish(struct supervisor *s, struct str what,
-                             const struct ask_reply *reply, void *ctx)
+struct question *ask_one(struct supervisor *s, enum msg_type type, struct str tail,
+                         const struct ask_reply *reply, void *ctx)
 {
-    struct question *q = new_question(s, ASK_PUBLISH, reply, ctx);
-    q->tail = str_dup(what);
-    q->tail_n = what.n;
-    return send_publish(q) ? q : nobody(q);
+    struct question *q = new_question(s, ASK_ONE, reply, ctx);
+    q->type = type;
+    q->tail = str_dup(tail);
+    q->tail_n = tail.n;
+    return send_to_one(q) ? q : nobody(q);
 }
 
 /* ── what comes back ── */
@@ -217,9 +219,9 @@ static struct question *find(struct member *m, uint32_t id)
 void ask_row(struct member *m, uint32_t id, struct str json)
 {
     struct question *q = find(m, id);
-    if (!q || q->kind != ASK_QUERY || (q->limit && q->count >= q->limit))
+    if (!q || q->kind == ASK_KICK || (q->limit && q->count >= q->limit))
         return;
-    q->count++;
+    q->count += q->kind == ASK_QUERY;
     rearm(q);
     if (q->reply->row(q->ctx, json) > ASK_QUEUE_HIGH)
         pause_all(q, true);
@@ -248,9 +250,9 @@ void ask_end(struct member *m, const struct msg_end *end, struct str text)
 static void lose(struct question *q, struct member *m)
 {
     stop_waiting(q, m);
-    if (q->kind == ASK_PUBLISH) {
+    if (q->kind == ASK_ONE) {
         q->asked--;
-        if (!send_publish(q))
+        if (!send_to_one(q))
             nobody(q);
         return;
     }

@@ -1,4 +1,4 @@
-/* ask: questions passed on to workers: QUERY and KICK to all of them, PUBLISH to one;
+/* ask: questions passed on to workers: QUERY and KICK to all of them, others to one;
  * rows come back as they are made. Owns the questions under way. Never piles rows up:
  * while the asker does not take them, the workers are not read. */
 #ifndef SUPERVISOR_ASK_H
@@ -34,8 +34,10 @@ struct question *ask_query(struct supervisor *s, const struct msg_query *m,
                            struct str filter, const struct ask_reply *reply, void *ctx);
 struct question *ask_kick(struct supervisor *s, struct str filter,
                           const struct ask_reply *reply, void *ctx);
-struct question *ask_publish(struct supervisor *s, struct str what,
-                             const struct ask_reply *reply, void *ctx);
+/* Of the one that can do it best; again of another if that one dies. type: of msg.def,
+ * with a struct msg_id. */
+struct question *ask_one(struct supervisor *s, enum msg_type type, struct str tail,
+                         const struct ask_reply *reply, void *ctx);
 void ask_resume(struct question *q); /* the asker has taken everything */
 void ask_drop(
     struct question *q); /* the asker is gone: `end` is not called; NULL is fine */

@@ -138,7 +138,17 @@ static void on_CTL_SEND(void *ctx, const struct msg_id *m, struct str tail,
 {
     struct client *c = ctx;
     if (begin(c, m->id, CLIENT_ASKS))
-        c->question = ask_publish(c->s, tail, &reply, c);
+        c->question = ask_one(c->s, MSG_PUBLISH, tail, &reply, c);
+}
+
+static void on_CTL_TICKET(void *ctx, const struct msg_id *m, struct str tail,
+                          int *fd UNUSED)
+{
+    struct client *c = ctx;
+    if (!begin(c, m->id, CLIENT_ASKS))
+        return;
+    log_deed(c, "a ticket");
+    c->question = ask_one(c->s, MSG_TICKET, tail, &reply, c);
 }
 
 static void on_CTL_RELOAD(void *ctx, const struct msg_id *m, struct str tail UNUSED,
@@ -207,6 +217,7 @@ static const struct msg_handlers from_ctl = {
     .CTL_QUERY = on_CTL_QUERY,
     .CTL_KICK = on_CTL_KICK,
     .CTL_SEND = on_CTL_SEND,
+    .CTL_TICKET = on_CTL_TICKET,
     .CTL_RELOAD = on_CTL_RELOAD,
     .CTL_DRAIN = on_CTL_DRAIN,
     .CTL_STOP = on_CTL_STOP,

@@ -2,7 +2,9 @@
 #include "worker/worker.h"
 
 #include "common/log.h"
+#include "common/mem.h"
 #include "worker/hub/publication.h"
+#include "worker/hub/tickets.h"
 #include "worker/protocols/events.h"
 #include "worker/query.h"
 
@@ -166,10 +168,46 @@ static void on_PUBLISH(void *ctx, const struct msg_id *m, struct str tail, int *
     (void)fd;
     struct worker *w = ctx;
     struct err e = {0};
-    struct sending *s = malloc(sizeof(*s));
-    BUG_ON(s == NULL);
+    struct sending *s = NEW(struct sending);
     *s = (struct sending){w, m->id};
     if (publication_send(w->hub, tail, on_sent, s, &e) == 0)
+        return;
+    end(w, m->id, END_USAGE, 0, e.text);
+    free(s);
+}
+
+/* What Redis says when it does not do what it is asked, in words. */
+static const char *failure(const struct bus_reply *r)
+{
+    if (r->type == BUS_UNCERTAIN)
+        return "bus-uncertain";
+    return r->type == BUS_DOWN || r->type == BUS_ERROR ? log_esc(r->text)
+                                                       : "Redis gave no answer";
+}
+
+static void on_minted(void *ctx, struct str ticket, const struct bus_reply *why)
+{
+    struct sending *s = ctx;
+    struct buf row = {0};
+    if (ticket.p) {
+        COUNT(s->w->counters, tickets_minted);
+        buf_printf(&row, "{\"ticket\":\"" STR_FMT "\"}", STR_ARG(ticket));
+        CHAN_SEND(&s->w->chan, ROW, struct msg_id, buf_view(&row), -1, .id = s->id);
+    }
+    end(s->w, s->id, ticket.p ? END_OK : END_UNAVAILABLE, 0,
+        ticket.p ? "" : failure(why));
+    buf_free(&row);
+    free(s);
+}
+
+static void on_TICKET(void *ctx, const struct msg_id *m, struct str tail, int *fd)
+{
+    (void)fd;
+    struct worker *w = ctx;
+    struct err e = {0};
+    struct sending *s = NEW(struct sending);
+    *s = (struct sending){w, m->id};
+    if (ticket_mint(w->hub, &w->conf->main, tail, on_minted, s, &e) == 0)
         return;
     end(w, m->id, END_USAGE, 0, e.text);
     free(s);
@@ -215,6 +253,7 @@ const struct msg_handlers from_supervisor = {
     .QUERY = on_QUERY,
     .KICK = on_KICK,
     .PUBLISH = on_PUBLISH,
+    .TICKET = on_TICKET,
     .COUNTERS = on_COUNTERS,
     .LOG_LEVEL = on_LOG_LEVEL,
     .gone = on_gone,

@@ -1,6 +1,7 @@
 #include "supervisor/ctl/verbs.h"
 
 #include "common/fd.h"
+#include "common/json.h"
 #include "common/log.h"
 #include "common/scan.h"
 #include "supervisor/ctl/ctl.h"
@@ -167,6 +168,83 @@ VERB(send)
         status = order(ctl, cmd, &(struct msg_id){0}, buf_view(&tail));
     buf_free(&tail);
     return status;
+}
+
+/* 30s, 5m, 1h; the broker says how much is too much. */
+static int read_ttl(const char *text, uint64_t *seconds, struct err *e)
+{
+    static const struct {
+        char unit;
+        unsigned seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}};
+    struct str number = str_of(text);
+
+    for (size_t i = 0; number.n > 0 && i < ARRAY_LEN(units); i++) {
+        if (number.p[number.n - 1] != units[i].unit)
+            continue;
+        number.n--;
+        if (str_to_u64(number, 1000000, seconds) && *seconds > 0) {
+            *seconds *= units[i].seconds;
+            return 0;
+        }
+        number.n++;
+    }
+    return err_set(e, "--ttl wants a time such as 30s, 5m or 1h, not %s",
+                   log_esc(str_of(text)));
+}
+
+static int put_ticket_order(struct buf *b, const struct args *args, struct err *e)
+{
+    const char *endpoint = args_get(args, "--endpoint"), *ttl = args_get(args, "--ttl");
+    uint64_t seconds;
+
+    if (!endpoint)
+        return err_set(e, "ticket wants --endpoint PATH, as in heliod.yaml");
+    buf_str(b, STR("{\"user\":"));
+    buf_json(b, str_of(args_get(args, "USER")));
+    buf_str(b, STR(",\"endpoint\":"));
+    buf_json(b, str_of(endpoint));
+    if (ttl && read_ttl(ttl, &seconds, e) < 0)
+        return -1;
+    if (ttl)
+        buf_printf(b, ",\"ttl\":%" PRIu64, seconds);
+    buf_char(b, '}');
+    return check_tail(b, e) < 0 ? err_add(e, "user and endpoint are") : 0;
+}
+
+static void print_ticket(void *ctx, struct str row)
+{
+    struct ctl *ctl = ctx;
+    struct err e = {0};
+    struct buf json = {0}, clean = {0};
+    struct json_object *o = json_read(row, &e);
+    struct str ticket = json_get_str(o, "ticket");
+
+    buf_str(&json, STR("{\"ok\":true,\"ticket\":"));
+    buf_json(&json, ticket);
+    buf_char(&json, '}');
+    buf_escape(&clean, ticket, 1024);
+    if (ctl->opt.json)
+        ctl_put_json(ctl->out, buf_view(&json));
+    else
+        fprintf(ctl->out, "%s\n", buf_cstr(&clean));
+    json_object_put(o);
+    buf_free(&json);
+    buf_free(&clean);
+}
+
+VERB(ticket)
+{
+    struct buf tail = {0};
+    struct err e = {0};
+    uint64_t count;
+    enum msg_status status = END_USAGE;
+
+    if (put_ticket_order(&tail, args, &e) == 0)
+        status = ctl_ask(ctl, cmd->message, &(struct msg_id){0}, buf_view(&tail),
+                         print_ticket, ctl, &count, &e);
+    buf_free(&tail);
+    return status == END_OK ? END_OK : ctl_fail(ctl, status, "%s", e.text);
 }
 
 VERB(kick)
