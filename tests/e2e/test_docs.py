@@ -88,7 +88,7 @@ def test_it_is_one_document_that_runs_nothing_else(b):
     for tag, attributes in page.elements:
         assert not {"src", "style", "srcdoc", "data"} & set(attributes), (tag, attributes)
         assert not [a for a in attributes if a.startswith("on")], (tag, attributes)
-        assert attributes.get("href", "#").startswith("#")
+        assert attributes.get("href", "#")[:1] in "/#"
         assert tag not in ("link", "iframe", "object", "embed", "base")
 
 
@@ -201,7 +201,7 @@ def test_its_close_codes_are_those_of_the_manual(b):
     assert [r[0] for r in page.rows] == sorted(codes)
     assert [e[1]["data-code"] for e in page.elements if "data-code" in e[1]] == sorted(codes)
     for code, reason, cause, remedy, again in page.rows:
-        assert cause and remedy and again in ("yes", "no"), code
+        assert cause and remedy and again in ("yes", "no", "events only"), code
         if len(codes[code]) == 1 and "u2026" not in codes[code][0]:
             assert reason == codes[code][0], code
 

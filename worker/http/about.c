@@ -30,12 +30,16 @@ static void put_choice(struct buf *out, const char *name, int value)
     put_text(out, name, conf_choice(endpoint_key(name), value));
 }
 
-static void put_events(struct buf *out, const struct conf_endpoint *p)
+static void put_auth(struct buf *out, const struct conf_endpoint *p)
 {
     struct err e;
     const struct conf_key *method =
         conf_find(endpoint_key("auth")->sub, STR("method"), &e);
     put_text(out, "auth", conf_choice(method, p->auth.method));
+}
+
+static void put_events(struct buf *out, const struct conf_endpoint *p)
+{
     put_choice(out, "encryption", p->encryption);
     put_flag(out, "require_encryption", p->require_encryption);
     put_number(out, "auth_timeout", p->auth_timeout);
@@ -46,6 +50,22 @@ static void put_events(struct buf *out, const struct conf_endpoint *p)
     put_flag(out, "acknowledge", p->acknowledge);
 }
 
+static void put_signaling(struct buf *out, const struct conf_endpoint *p)
+{
+    buf_str(out, STR(",\"roles\":["));
+    for (size_t i = 0; i < p->roles.n; i++) {
+        if (i > 0)
+            buf_char(out, ',');
+        buf_json(out, p->roles.v[i]);
+    }
+    buf_char(out, ']');
+    put_number(out, "room_size", p->room_size);
+    put_number(out, "role_size", p->role_size);
+    put_number(out, "takeover_probe", p->takeover_probe);
+    put_number(out, "grace", p->grace);
+    put_flag(out, "ice_servers", p->ice_servers.n > 0);
+}
+
 static void put_endpoint(struct buf *out, const struct conf_endpoint *p)
 {
     buf_str(out, STR("{\"path\":"));
@@ -54,8 +74,14 @@ static void put_endpoint(struct buf *out, const struct conf_endpoint *p)
     put_number(out, "max_message", p->max_message);
     put_number(out, "backpressure", p->backpressure);
     put_choice(out, "refusals", p->refusals);
+    if (p->protocol != PROTOCOL_ECHO)
+        put_auth(out, p);
     if (p->protocol == PROTOCOL_EVENTS)
         put_events(out, p);
+    else if (p->protocol == PROTOCOL_SIGNALING)
+        put_signaling(out, p);
+    else if (p->protocol == PROTOCOL_NOTIFICATIONS)
+        put_number(out, "backlog", p->backlog);
     buf_char(out, '}');
 }
 

@@ -32,36 +32,60 @@ function facts(endpoint) {
     ["Idle limit", duration(broker.idle_timeout) + ", pinged after " + duration(broker.ping_after)],
     ["Refusals", endpoint.refusals === "close" ? "close codes" : "HTTP status"],
   ];
-  if (endpoint.protocol !== "events") return list;
-  return [
-    ["Authentication", endpoint.auth],
+  if (endpoint.protocol === "echo") return list;
+  return [["Authentication", endpoint.auth], ...ownFacts[endpoint.protocol](endpoint), ...list];
+}
+
+const ownFacts = {
+  events: endpoint => [
     ["Authenticate within", duration(endpoint.auth_timeout)],
     ["Heartbeat", "every " + duration(endpoint.heartbeat_interval) + ", closed after " + duration(endpoint.heartbeat_timeout)],
     ["Rooms per connection", String(endpoint.max_rooms)],
     ["Clients may publish", endpoint.publish ? "yes, by pattern" : "no"],
     ["Acknowledgements", endpoint.acknowledge ? "yes, with an id" : "no"],
     ["Encryption", endpoint.encryption + (endpoint.require_encryption ? ", required" : "")],
-    ...list,
-  ];
-}
+  ],
+  signaling: endpoint => [
+    ["Roles", endpoint.roles.join(", ") || "any"],
+    ["People in a room", endpoint.room_size + ", of one role " + endpoint.role_size],
+    ["A taken role is probed for", duration(endpoint.takeover_probe)],
+    ["Return unnoticed within", endpoint.grace ? duration(endpoint.grace) : "off"],
+    ["ICE servers", endpoint.ice_servers ? "told at entry" : "none"],
+  ],
+  notifications: endpoint => [["Sent at connection", "the newest " + endpoint.backlog + " unread"]],
+};
 
-function samples(endpoint) {
-  if (endpoint.protocol !== "events") return [["Greeting", "hello"]];
+const text = list => list.map(([name, message]) => [name, JSON.stringify(message)]);
+const samples = {
+  events: eventSamples,
+  echo: () => [["Greeting", "hello"]],
+  signaling: () => text([
+    ["To all", {type: "chat", text: "hello"}],
+    ["Offer", {type: "offer", sdp: "v=0 …"}],
+    ["To one", {type: "chat", to: "(an id of `peers`)", text: "hello"}],
+    ["Leave", {type: "leave"}],
+  ]),
+  notifications: () => text([
+    ["List", {type: "list", limit: 20}],
+    ["Mark read", {type: "mark_read", id: "(an id)"}],
+    ["Mark all read", {type: "mark_all_read"}],
+  ]),
+};
+
+function eventSamples(endpoint) {
   const list = [["Join", {event: "join", data: {rooms: ["public-news"]}}]];
   if (endpoint.publish)
     list.push(["Publish", {event: "publish", data: {room: "public-news", event: "headline", data: {text: "hello"}}}]);
   list.push(["Leave", {event: "leave", data: {rooms: ["public-news"]}}]);
   const id = endpoint.acknowledge ? {id: 1} : {};
-  return list.map(([name, message]) => [name, JSON.stringify({...message, ...id})]);
+  return text(list.map(([name, message]) => [name, {...message, ...id}]));
 }
 
 function makeCard(endpoint) {
   const card = document.getElementById("card").content.cloneNode(true).firstElementChild;
   const find = selector => card.querySelector(selector);
-  const url = scheme + location.host + endpoint.path;
   find(".path").textContent = endpoint.path;
   find(".protocol").textContent = endpoint.protocol;
-  find(".url code").textContent = url;
   find(".console").setAttribute("aria-label", "Console of " + endpoint.path);
   for (const [name, value] of facts(endpoint)) {
     const pair = document.createElement("div");
@@ -70,10 +94,33 @@ function makeCard(endpoint) {
     pair.lastChild.textContent = value;
     find(".facts").append(pair);
   }
-  if (endpoint.protocol !== "events")
-    for (const part of card.querySelectorAll(".events-only")) part.hidden = true;
-  startConsole(endpoint, url, find);
+  for (const part of card.querySelectorAll("[data-for]"))
+    part.hidden = !part.dataset.for.split(" ").includes(endpoint.protocol);
+  find(".token-field").hidden ||= endpoint.auth === "anonymous" && endpoint.protocol !== "events";
+  startConsole(endpoint, makeAddress(endpoint, find), find);
   return card;
+}
+
+// ---- where to ----
+
+/** address(): the URL with room and role filled in; address(true): with the token, where it belongs there. */
+function makeAddress(endpoint, find) {
+  const isFree = !endpoint.roles?.length;
+  find(".free-role").hidden = !isFree;
+  find(".given-role").hidden = isFree;
+  find("select.role").append(...(endpoint.roles ?? []).map(role => new Option(role, role)));
+  const value = selector => encodeURIComponent(find(selector).value);
+  function address(withToken = false) {
+    const token = value(".token");
+    const path = endpoint.protocol === "signaling"
+      ? endpoint.path.replace("{room}", () => value(".room")).replace("{role}", () => value(isFree ? "input.role" : "select.role"))
+      : endpoint.path;
+    return scheme + location.host + path + (token && endpoint.protocol !== "events" ? "?token=" + (withToken ? token : "•••") : "");
+  }
+  const show = () => { find(".url code").textContent = address(); };
+  find(".connect").addEventListener("input", show);
+  show();
+  return address;
 }
 
 // ---- the console ----
@@ -94,7 +141,9 @@ function makeLog(list) {
   };
 }
 
-function startConsole(endpoint, url, find) {
+const BEAT = 30000; // of endpoints that have no heartbeat_interval of their own
+
+function startConsole(endpoint, address, find) {
   const log = makeLog(find(".log"));
   const isEvents = endpoint.protocol === "events";
   let ws = null, opened = false, beat = 0;
@@ -118,18 +167,19 @@ function startConsole(endpoint, url, find) {
   }
 
   function heartbeat() {
-    if (ws && ws.readyState === WebSocket.OPEN) send('{"event":"heartbeat"}');
+    if (ws && ws.readyState === WebSocket.OPEN) send(isEvents ? '{"event":"heartbeat"}' : '{"type":"ping"}');
   }
 
   function onOpen() {
     opened = true;
     show("connected");
     log("·", "", "connected");
+    if (endpoint.protocol === "echo") return;
+    beat = setInterval(() => find(".auto-beat").checked && heartbeat(), endpoint.heartbeat_interval ?? BEAT);
     if (!isEvents) return;
     if (endpoint.require_encryption)
       log("!", "bad", "This endpoint demands encryption, which this console does not speak: expect 4004.");
     if (find(".auto-auth").checked) authenticate();
-    beat = setInterval(() => find(".auto-beat").checked && heartbeat(), endpoint.heartbeat_interval);
   }
 
   function onClose(e) {
@@ -144,7 +194,7 @@ function startConsole(endpoint, url, find) {
   function connect() {
     opened = false;
     try {
-      ws = new WebSocket(url);
+      ws = new WebSocket(address(true));
     } catch (e) {
       log("!", "bad", "The browser refuses this URL: " + e.message);
       return;
@@ -154,7 +204,7 @@ function startConsole(endpoint, url, find) {
     ws.onclose = onClose;
     ws.onmessage = m => log("←", "in", typeof m.data === "string" ? m.data : `(binary, ${m.data.byteLength} bytes)`);
     show("connecting …");
-    log("·", "", "connecting to " + url);
+    log("·", "", "connecting to " + address());
   }
 
   function disconnect() {
@@ -177,12 +227,15 @@ function startConsole(endpoint, url, find) {
   find(".authenticate").addEventListener("click", authenticate);
   find(".heartbeat").addEventListener("click", heartbeat);
   find(".clear").addEventListener("click", () => find(".log").replaceChildren());
-  if (isEvents) find(".beat-label").textContent = "send a heartbeat every " + duration(endpoint.heartbeat_interval);
+  find(".beat-label").textContent = `send a ${isEvents ? "heartbeat" : "ping"} every ` + duration(endpoint.heartbeat_interval ?? BEAT);
+  find(".heartbeat").textContent = isEvents ? "Heartbeat" : "Ping";
+  find(".token-hint").textContent = isEvents ? "(sent with authenticate; may be empty)" : "(sent in the URL: better a one-time ticket)";
   fillSamples(endpoint, find);
 }
 
 function fillSamples(endpoint, find) {
-  for (const [name, text] of samples(endpoint)) {
+  const list = samples[endpoint.protocol](endpoint);
+  for (const [name, text] of list) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "small";
@@ -194,18 +247,20 @@ function fillSamples(endpoint, find) {
     });
     find(".samples").append(button);
   }
-  find(".message").value = samples(endpoint)[0][1];
+  find(".message").value = list[0][1];
 }
 
 // ---- the rest of the page ----
 
 function fillSnippets() {
-  const endpoint = broker.endpoints.find(e => e.protocol === "events");
-  if (!endpoint) return;
   const set = (selector, text) => document.querySelectorAll(selector).forEach(part => { part.textContent = text; });
-  set("[data-url]", JSON.stringify(scheme + location.host + endpoint.path));
-  set("[data-beat]", endpoint.heartbeat_interval);
-  set("[data-beat-seconds]", endpoint.heartbeat_interval / 1000);
+  set("[data-module]", JSON.stringify(location.origin + "/heliod.js"));
+  for (const endpoint of [...broker.endpoints].reverse()) // so that the first of each protocol stays
+    set(`[data-url="${endpoint.protocol}"]`, JSON.stringify(scheme + location.host + endpoint.path));
+  const events = broker.endpoints.find(e => e.protocol === "events");
+  if (!events) return;
+  set("[data-beat]", events.heartbeat_interval);
+  set("[data-beat-seconds]", events.heartbeat_interval / 1000);
 }
 
 async function copy(button) {
