@@ -7,7 +7,7 @@
 #include "common/str.h"
 
 #define MSG_VERSION 1
-#define MSG_TAIL_MAX (120 * 1024)
+#define MSG_TAIL_MAX (160 * 1024)
 
 struct msg_empty {
     uint32_t unused;

@@ -549,7 +549,7 @@ static void refuses_too_much_data(void **state)
         run_line("send all ev -", &r);
         back_to(saved);
         assert_int_equal(r.status, END_USAGE);
-        assert_non_null(strstr(r.err, "122880"));
+        assert_non_null(strstr(r.err, "163840"));
         result_free(&r);
         free(big);
     }
