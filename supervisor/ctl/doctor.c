@@ -74,6 +74,12 @@ void finding_fix(struct finding *f, const char *fmt, ...)
     SAY(&f->fix);
 }
 
+void finding_fini(struct finding *f)
+{
+    buf_free(&f->said);
+    buf_free(&f->fix);
+}
+
 /* ---- telling ---- */
 
 static void put_check(struct doctor *d, const char *mark, const char *name,
@@ -225,10 +231,8 @@ VERB(doctor)
         status = ctl_fail(ctl, END_USAGE, "%s", e.text);
     else
         status = tell(&d, f, examine(&d, f));
-    for (size_t i = 0; i < ARRAY_LEN(f); i++) {
-        buf_free(&f[i].said);
-        buf_free(&f[i].fix);
-    }
+    for (size_t i = 0; i < ARRAY_LEN(f); i++)
+        finding_fini(&f[i]);
     doctor_wire_close(&d.wire);
     doctor_trust_free(d.trust);
     doctor_url_fini(&d.url);

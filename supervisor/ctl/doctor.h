@@ -6,7 +6,7 @@
 
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/doctor_url.h"
-#include "supervisor/ctl/doctor_wire.h"
+#include "supervisor/ctl/doctor_frame.h"
 
 /* Exit statuses are these and DOCTOR_EXIT: helioctl(8) promises the numbers. */
 enum doctor_cause {
@@ -50,6 +50,8 @@ struct doctor {
     char alert[160];         /* of TLS, instead of an answer */
     bool is_ours;            /* it is a heliod */
     bool is_open;            /* a WebSocket, and it answers */
+    int64_t opened_ms;       /* since when */
+    char greeting[32];       /* `type` of the first message that came unasked, or "" */
     bool has_date;
     int64_t ahead_s; /* the server's clock before ours */
 };
@@ -67,6 +69,7 @@ void finding_none(struct finding *f, const char *fmt, ...) PRINTF(2, 3);
 void finding_bad(struct finding *f, enum doctor_cause cause, const char *fmt, ...)
     PRINTF(3, 4);
 void finding_fix(struct finding *f, const char *fmt, ...) PRINTF(2, 3);
+void finding_fini(struct finding *f);
 
 /* doctor_reach.c: up to the server */
 void doctor_prove_url(struct doctor *d, struct finding *f);
@@ -79,7 +82,9 @@ void doctor_prove_server(struct doctor *d, struct finding *f);
 void doctor_prove_bus(struct doctor *d, struct finding *f);
 /* doctor_socket.c: the WebSocket */
 void doctor_prove_handshake(struct doctor *d, struct finding *f);
+/* doctor_auth.c: the token */
 void doctor_prove_token(struct doctor *d, struct finding *f);
+/* doctor_hold.c: whether it lives on */
 void doctor_prove_hold(struct doctor *d, struct finding *f);
 
 /* A fresh connection, over TLS once is_secure; false: f says so. */
@@ -92,6 +97,13 @@ enum speech doctor_ask(struct doctor *d, struct buf *first);
 /* Neither HTTP nor TLS. */
 void doctor_explain_other(struct doctor *d, const struct buf *first, struct finding *f);
 
+/* A connection and the opening handshake at the URL's target; GOT_IT: any answer. */
+enum got doctor_shake(struct doctor *d, struct doctor_wire *w, const char *origin,
+                      struct doctor_head *h, struct finding *f);
+/* A proxy's word for "my back end is not there". */
+bool doctor_is_gateway_error(unsigned status);
+/* The token, as the events protocol wants it. */
+void doctor_put_authenticate(struct doctor *d, struct doctor_wire *w);
 /* The opening handshake for a target, with Origin and token as given. */
 void doctor_put_handshake(struct doctor *d, struct buf *out, struct str target,
                           const char *origin);

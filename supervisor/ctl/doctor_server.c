@@ -104,8 +104,7 @@ static enum speech ask(struct doctor *d, struct str request, struct buf *first)
         note_alert(d, &w);
     }
     doctor_wire_close(&w);
-    buf_free(&unused.said);
-    buf_free(&unused.fix);
+    finding_fini(&unused);
     return speech;
 }
 

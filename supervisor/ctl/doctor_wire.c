@@ -2,8 +2,6 @@
 
 #include "common/clock.h"
 #include "common/fd.h"
-#include "common/log.h"
-#include "common/uuid.h"
 
 #include <ifaddrs.h>
 #include <netdb.h>
@@ -14,9 +12,6 @@
 #define CHUNK 16384
 #define SEND_MS 5000
 #define HEAD_END "\r\n\r\n"
-#define MASK_BIT 0x80
-#define FIN_BIT 0x80
-#define CONTROL_PAYLOAD_MAX 125 /* RFC 6455 §5.5 */
 
 /* ---- getting there ---- */
 
@@ -221,6 +216,7 @@ static enum got more(struct doctor_wire *w, int64_t until)
     if (n == 0 && wait_for(w->fd, wants, until) <= 0)
         return GOT_TIMEOUT;
     w->ended = n < 0;
+    w->heard_ms = n > 0 ? clock_now_ms() : w->heard_ms;
     w->in.n += (size_t)MAX(n, (ssize_t)0);
     return w->ended ? GOT_END : GOT_IT;
 }
@@ -311,67 +307,4 @@ enum got doctor_wire_head(struct doctor_wire *w, int64_t until, struct doctor_he
 void doctor_wire_drop_head(struct doctor_wire *w, const struct doctor_head *h)
 {
     buf_drop(&w->in, h->fields.n + h->body.n);
-}
-
-/* ---- WebSocket ---- */
-
-void doctor_wire_put_frame(struct doctor_wire *w, uint8_t opcode, struct str payload)
-{
-    struct buf out = {0};
-    uint8_t mask[4];
-
-    random_bytes(mask, sizeof(mask));
-    buf_char(&out, (char)(FIN_BIT | opcode));
-    if (payload.n <= CONTROL_PAYLOAD_MAX) {
-        buf_char(&out, (char)(MASK_BIT | payload.n));
-    } else {
-        BUG_ON(payload.n > UINT16_MAX);
-        buf_char(&out, (char)(MASK_BIT | 126));
-        buf_char(&out, (char)(payload.n >> 8));
-        buf_char(&out, (char)(payload.n & 0xff));
-    }
-    buf_put(&out, mask, sizeof(mask));
-    for (size_t i = 0; i < payload.n; i++)
-        buf_char(&out, (char)((uint8_t)payload.p[i] ^ mask[i % 4]));
-    doctor_wire_send(w, buf_view(&out));
-    buf_free(&out);
-}
-
-/* Bytes of the header, and the length it tells; needs two bytes, then what it says. */
-static enum got read_length(struct doctor_wire *w, int64_t until, size_t *header,
-                            uint64_t *length)
-{
-    uint8_t first = (uint8_t)w->in.p[1]; /* a server's frames are not masked */
-    size_t more_n = first == 126 ? 2 : first == 127 ? 8 : 0;
-
-    if (first & MASK_BIT)
-        return GOT_NONSENSE;
-    *header = 2 + more_n;
-    *length = more_n ? 0 : first;
-    enum got got = doctor_wire_need(w, *header, until);
-    for (size_t i = 0; got == GOT_IT && i < more_n; i++)
-        *length = *length << 8 | (uint8_t)w->in.p[2 + i];
-    return got == GOT_IT && *length > DOCTOR_WIRE_MAX / 2 ? GOT_NONSENSE : got;
-}
-
-enum got doctor_wire_frame(struct doctor_wire *w, int64_t until, struct doctor_frame *f)
-{
-    size_t header;
-    uint64_t length;
-    enum got got = doctor_wire_need(w, 2, until);
-
-    if (got == GOT_IT)
-        got = read_length(w, until, &header, &length);
-    if (got == GOT_IT)
-        got = doctor_wire_need(w, header + length, until);
-    if (got != GOT_IT)
-        return got;
-    f->opcode = (uint8_t)w->in.p[0] & 0x0f;
-    f->payload = (struct str){w->in.p + header, length};
-    return GOT_IT;
-}
-
-void doctor_wire_drop_frame(struct doctor_wire *w, const struct doctor_frame *f)
-{
-    buf_drop(&w->in, (size_t)(f->payload.p - w->in.p) + f->payload.n);
 }

@@ -1,5 +1,5 @@
 /* doctor_wire: one connection to any server, blocking with a deadline: bytes in clear or
- * over TLS, HTTP heads, WebSocket frames (RFC 6455 §5). Owns the socket, the TLS session
+ * over TLS, HTTP heads. Owns the socket, the TLS session
  * and what was read. Never reads more
  * than DOCTOR_WIRE_MAX bytes, never writes to a terminal. */
 #ifndef CTL_DOCTOR_WIRE_H
@@ -26,16 +26,13 @@ struct doctor_wire {
     struct doctor_tls *tls;       /* NULL: in clear */
     struct buf in;                /* unread */
     struct sockaddr_storage peer; /* the last one tried */
+    int64_t heard_ms;             /* when bytes came last */
     bool ended;                   /* the other side closed or reset */
 };
 /* An answer's head; views into the wire's `in`, until the next read. */
 struct doctor_head {
     unsigned status;
     struct str fields, body;
-};
-struct doctor_frame {
-    uint8_t opcode;
-    struct str payload; /* until the next read or drop */
 };
 enum got { GOT_IT, GOT_TIMEOUT, GOT_END, GOT_NONSENSE };
 
@@ -59,10 +56,5 @@ enum got doctor_wire_head(struct doctor_wire *w, int64_t until, struct doctor_he
 /* The field's value, p NULL: absent. */
 struct str doctor_head_field(const struct doctor_head *h, const char *name);
 void doctor_wire_drop_head(struct doctor_wire *w, const struct doctor_head *h);
-
-void doctor_wire_put_frame(struct doctor_wire *w, uint8_t opcode, struct str payload);
-/* The next frame; it stays the next until it is dropped. */
-enum got doctor_wire_frame(struct doctor_wire *w, int64_t until, struct doctor_frame *f);
-void doctor_wire_drop_frame(struct doctor_wire *w, const struct doctor_frame *f);
 
 #endif

@@ -82,27 +82,32 @@ class Cert:
 # ── proxies ──
 
 class Proxy:
-    """Passes bytes on to 127.0.0.1:port. tls: spoken to clients. cut_s: a connection without a byte for so long is dropped, FIN
-    and nothing else, as balancers and NAT boxes do. life_s: dropped so long after its begin, whatever it says."""
+    """Passes bytes on to 127.0.0.1:port; 502 when nobody is there. tls: spoken to clients. cut_s: a connection without a byte
+    for so long is dropped, FIN and nothing else, as balancers and NAT boxes do; freeze: it stays, but nothing passes any more.
+    life_s: dropped so long after its begin, whatever it says."""
 
-    def __init__(self, port, cut_s=None, life_s=None):
-        self.target, self.cut_s, self.life_s = port, cut_s, life_s
-        self.dropped = 0
+    def __init__(self, port, cut_s=None, life_s=None, freeze=False):
+        self.target, self.cut_s, self.life_s, self.freeze = port, cut_s, life_s, freeze
+        self.writers = set()
 
     async def serve(self, reader, writer):
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             writer.close()
             return
-        state = {"busy": time.monotonic()}
+        state = {"busy": time.monotonic(), "frozen": False}
+        mine = {writer, up_writer}
+        self.writers |= mine
         tasks = [asyncio.ensure_future(t) for t in (
             self.pump(reader, up_writer, state), self.pump(up_reader, writer, state), self.watch(state, time.monotonic()))]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for w in (writer, up_writer):
+        self.writers -= mine
+        for w in mine:
             w.close()
 
     @staticmethod
@@ -110,24 +115,33 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 state["busy"] = time.monotonic()
-                writer.write(data)
-                await writer.drain()
+                if not state["frozen"]:
+                    writer.write(data)
+                    await writer.drain()
 
     async def watch(self, state, begin):
         while True:
             now = time.monotonic()
-            if self.cut_s and now - state["busy"] > self.cut_s or self.life_s and now - begin > self.life_s:
-                self.dropped += 1
+            is_idle = self.cut_s and now - state["busy"] > self.cut_s
+            state["frozen"] |= bool(is_idle and self.freeze)
+            if is_idle and not self.freeze or self.life_s and now - begin > self.life_s:
                 return
             await asyncio.sleep(0.05)
 
 
 @contextlib.contextmanager
 def proxy(port, tls=None, **how):
-    """A running Proxy; its own port is .port."""
+    """A running Proxy; its own port is .port; .die() drops all connections, and nobody listens any more."""
     p = Proxy(port, **how)
     with loop_in_a_thread() as submit:
         server = submit(asyncio.start_server(p.serve, "127.0.0.1", 0, ssl=tls))
         p.port = server.sockets[0].getsockname()[1]
+
+        async def die():
+            server.close()
+            for w in p.writers:
+                w.transport.abort()
+
+        p.die, p.submit = lambda: submit(die()), submit
         yield p
-        server.close()
+        submit(die())

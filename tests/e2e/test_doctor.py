@@ -1,10 +1,12 @@
 """helioctl doctor: broken set-ups, each with the right cause as its verdict, and healthy ones."""
 import asyncio
 import base64
+import concurrent.futures
 import contextlib
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -391,15 +393,121 @@ def test_a_wrong_token(broker):
 
 # ── 9: liveness ──
 
-def test_dropped_while_idle():
-    """What a proxy does: no close frame, the connection is just gone."""
-    async def drop(ws):
-        await asyncio.sleep(2)
-        ws.transport.abort()
+LONG = str(int(20 * SLACK))  # not waited for: the connection ends before
 
-    with websocket_server(drop) as port:
-        status, answer = doctor(f"ws://127.0.0.1:{port}/ws", "--hold", str(int(20 * SLACK)))
-    assert status == LIVENESS and "after ≈2 s idle" in answer["verdict"] and "client.ping_after" in answer["fix"], answer
+
+@contextlib.contextmanager
+def holding(*args):
+    """doctor with --hold, while something is done to it; yields a function that waits for its answer."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        yield pool.submit(doctor, *args, "--hold", LONG).result
+
+
+def idle_seconds(answer):
+    return int(re.search(r"≈(\d+) s", answer["verdict"])[1])
+
+
+def test_cut_while_idle(broker):
+    """A proxy cuts what is idle: the verdict names the time it measured, and what it advises helps."""
+    b = broker(client={"ping_after": "40s", "idle_timeout": "60s"})
+    with proxy(b.port, cut_s=3) as p:
+        status, answer = doctor(f"ws://127.0.0.1:{p.port}/echo", "--hold", LONG)
+        assert status == LIVENESS and 3 <= idle_seconds(answer) <= 3 + SLACK, answer
+        assert answer["verdict"].startswith("closed by something in between after ≈"), answer
+        assert answer["verdict"].endswith("without a close frame; no native ping came; a busy connection lives on"), answer
+        assert answer["fix"].startswith(f"lower client.ping_after below {idle_seconds(answer)} s"), answer
+        b.write(client={"ping_after": "1s", "idle_timeout": "60s"})
+        b.ctl("reload")
+        status, answer = doctor(f"ws://127.0.0.1:{p.port}/echo", "--hold", "5")
+        assert status == 0 and "native pings came" in result(answer, "hold")["said"], answer
+
+
+def test_cut_after_a_minute(broker):
+    """The real thing, and the shipped ping_after of 44 s beside it, which lives on."""
+    late = broker(client={"ping_after": "100s", "idle_timeout": "200s"})
+    shipped = broker(name="b")
+    with proxy(late.port, cut_s=60) as p, proxy(shipped.port, cut_s=60) as q, concurrent.futures.ThreadPoolExecutor() as pool:
+        bad = pool.submit(doctor, f"ws://127.0.0.1:{p.port}/echo", "--hold", "90")
+        good = pool.submit(doctor, f"ws://127.0.0.1:{q.port}/echo", "--hold", "63")
+        status, answer = bad.result()
+        assert status == LIVENESS and "closed by something in between after ≈60 s idle" in answer["verdict"], answer
+        assert "no native ping came" in answer["verdict"] and "lower client.ping_after below 60 s" in answer["fix"], answer
+        status, answer = good.result()
+        assert status == 0 and result(answer, "hold")["said"] == "held for 63 s and still answering; 1 native ping came", answer
+
+
+def test_frozen_while_idle(broker):
+    with proxy(broker().port, cut_s=2, freeze=True) as p:
+        status, answer = doctor(f"ws://127.0.0.1:{p.port}/echo", "--hold", "4", "--timeout", "1")
+    assert status == LIVENESS and "after 4 s idle the peer does not answer any more" in answer["verdict"], answer
+    assert "a busy connection lives on" in answer["verdict"] and "client.ping_after" in answer["fix"], answer
+
+
+def test_a_limited_life(broker):
+    with proxy(broker().port, life_s=4) as p:
+        status, answer = doctor(f"ws://127.0.0.1:{p.port}/echo", "--hold", LONG)
+    assert status == LIVENESS and "every connection is cut ≈4 s after it opened, busy or idle" in answer["verdict"], answer
+    assert "ping_after" not in answer["fix"]
+
+
+def test_the_worker_crashes(broker):
+    """It is back in no time, so only the other connection tells a crash from a proxy's cut."""
+    b = broker()
+    with holding(b.url + "/echo") as answer:
+        eventually(lambda: len(b.rows("show", "connections")) == 2, what="the one that is held, and the busy one")
+        os.kill(b.workers()[0]["pid"], signal.SIGKILL)
+        status, answer = answer()
+    assert status == LIVENESS and "dropped together with a busy connection" in answer["verdict"], answer
+    assert "crashed or restarted" in answer["verdict"] and re.search(r"at \d\d:\d\d:\d\d UTC", answer["fix"]), answer
+
+
+def test_the_server_goes_away(broker):
+    b = broker()
+    with proxy(b.port) as p, holding(f"ws://127.0.0.1:{p.port}/echo") as answer:
+        eventually(lambda: len(b.rows("show", "connections")) == 2, what="it is held")
+        p.die()
+        status, answer = answer()
+    assert status == NOT_RUNNING and "went away" in answer["verdict"] and "connection refused" in answer["verdict"], answer
+
+
+def test_the_back_end_of_a_proxy_goes_away(broker):
+    b = broker()
+    with proxy(b.port) as p, holding(f"ws://127.0.0.1:{p.port}/echo") as answer:
+        eventually(lambda: len(b.rows("show", "connections")) == 2, what="it is held")
+        p.target = free_port()
+        for w in list(p.writers):
+            p.submit(drop(w))
+        status, answer = answer()
+    assert status == NOT_RUNNING and "now a proxy answers 502" in answer["verdict"], answer
+
+
+async def drop(writer):
+    writer.transport.abort()
+
+
+def test_closed_by_the_server(broker):
+    b = broker()
+    with holding(b.url + "/echo") as answer:
+        eventually(lambda: len(b.rows("show", "connections")) == 2, what="it is held")
+        b.ctl("kick", "endpoint", "/echo")
+        status, answer = answer()
+    assert status == LIVENESS and "the server closed after" in answer["verdict"], answer
+    assert "with 4411 (Disconnected by an operator)" in answer["verdict"] and "server's own decision" in answer["fix"], answer
+
+
+def test_one_connection_a_person():
+    """The server replaces the first connection by the second: that is no fault of it."""
+    last = []
+
+    async def only_one(ws):
+        old, last[:] = last[:], [ws]
+        for o in old:
+            await o.close(4000, "replaced")
+        await ws.wait_closed()
+
+    with websocket_server(only_one) as port:
+        status, answer = doctor(f"ws://127.0.0.1:{port}/ws", "--hold", "3")
+    assert status == 0 and "still answering" in result(answer, "hold")["said"], answer
 
 
 def test_native_pings_are_seen(broker):

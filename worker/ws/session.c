@@ -403,8 +403,10 @@ static int64_t liveness(struct conn *c, int64_t now_ms)
         c->st.flags |= CONN_PING_SENT;
         session_ping(c);
     }
-    return c->st.seen_ms +
-           (c->st.flags & CONN_PING_SENT ? n->idle_timeout_ms : n->ping_after_ms);
+    int64_t end = c->st.seen_ms + n->idle_timeout_ms;
+    if (!(c->st.flags & CONN_PING_SENT))
+        return c->st.seen_ms + n->ping_after_ms;
+    return MIN(end, now_ms + n->ping_after_ms); /* the pong re-arms nothing */
 }
 
 static int64_t on_due(struct conn *c, int64_t now_ms)
