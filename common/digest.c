@@ -25,6 +25,15 @@ void digest_sha1(struct str in, uint8_t out[DIGEST_SHA1])
     EVP_MD_free(md);
 }
 
+void digest_hmac_sha1(struct str key, struct str in, uint8_t out[DIGEST_SHA1])
+{
+    size_t n = 0;
+    const uint8_t *bytes = (const uint8_t *)(in.p ? in.p : "");
+    BUG_ON(!EVP_Q_mac(NULL, "HMAC", NULL, "SHA1", NULL, key.p ? key.p : "", key.n, bytes,
+                      in.n, out, DIGEST_SHA1, &n));
+    BUG_ON(n != DIGEST_SHA1);
+}
+
 struct digest_hmac *digest_hmac_new(struct str key)
 {
     struct digest_hmac *h = NEW(struct digest_hmac);

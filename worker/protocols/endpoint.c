@@ -7,6 +7,7 @@ const struct protocol *protocol_find(int conf_protocol)
     static const struct protocol *const protocols[] = {
         [PROTOCOL_EVENTS] = &protocol_events,
         [PROTOCOL_ECHO] = &protocol_echo,
+        [PROTOCOL_SIGNALING] = &protocol_signaling,
     };
     return protocols[conf_protocol];
 }

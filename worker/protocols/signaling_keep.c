@@ -1,0 +1,276 @@
+#include "worker/protocols/signaling.h"
+
+#include "common/clock.h"
+#include "common/mem.h"
+
+#define ROOM "signaling"
+#define TICK_MS 100
+#define RENEWALS_A_TICK 1000 /* the rest waits for the next one */
+#define SPREAD_MS 500        /* of the first renewals after the bus came back */
+
+/* ---- renewing ---- */
+
+/* The arguments of a renewal: views into text, made when all of it is there. */
+struct listing {
+    struct buf text; /* five words for each */
+    size_t n;
+};
+
+static void put_id(struct buf *out, const struct uuid *id)
+{
+    char text[UUID_TEXT + 1];
+    uuid_text(id, text);
+    buf_put(out, text, UUID_TEXT);
+}
+
+static void list(struct listing *l, const struct uuid *id, const char *role,
+                 const struct uuid *worker)
+{
+    put_id(&l->text, id);
+    buf_printf(&l->text, " %s ", role);
+    put_id(&l->text, worker);
+    buf_char(&l->text, ' ');
+    l->n += 5;
+}
+
+static void list_own(struct listing *l, const struct signaling_room *r)
+{
+    LIST_EACH (node, &r->members) {
+        struct signaling_member *m = container_of(node, struct signaling_member, link);
+        list(l, &m->c->st.uuid, m->state == MEMBER_IN ? m->role : "-", &r->s->server);
+        struct buf session = {0};
+        signaling_claims(m, &l->text, &session);
+        buf_char(&l->text, ' ');
+        buf_str(&l->text, buf_view(&session));
+        buf_char(&l->text, ' ');
+        buf_free(&session);
+    }
+}
+
+/* Those that their workers keep; needed only if Redis has forgotten everybody. */
+static void list_others(struct listing *l, const struct signaling_room *r)
+{
+    for (size_t i = 0; i < r->roster.n; i++) {
+        const struct peer *p = &r->roster.v[i];
+        if (p->is_away || memcmp(p->worker.b, r->s->server.b, sizeof(p->worker.b)) == 0)
+            continue;
+        list(l, &p->id, p->role, &p->worker);
+        buf_str(&l->text, STR("- - "));
+    }
+}
+
+static void renew(struct signaling_room *r)
+{
+    struct listing l = {0};
+    list_own(&l, r);
+    if (r->is_asked)
+        list_others(&l, r);
+    struct str *args = mem_new((1 + l.n) * sizeof(*args));
+    struct str rest = buf_view(&l.text);
+    args[0] = r->is_asked ? STR("1") : STR("0");
+    for (size_t i = 0; i < l.n; i++)
+        args[1 + i] = str_split(rest, ' ', &rest);
+    r->is_asked = false;
+    signaling_call(r, STR("renew"), args, 1 + l.n, NULL, NULL);
+    free(args);
+    buf_free(&l.text);
+}
+
+/* In order of their time; nearly always at the end. */
+void signaling_renew_soon(struct signaling_room *r, int64_t due_ms)
+{
+    struct list *at = r->s->renewals.prev;
+    if (!list_is_empty(&r->renewal) && r->renew_ms <= due_ms)
+        return;
+    list_unlink(&r->renewal);
+    r->renew_ms = due_ms;
+    at = r->s->renewals.prev;
+    while (at != &r->s->renewals &&
+           container_of(at, struct signaling_room, renewal)->renew_ms > due_ms)
+        at = at->prev;
+    list_append(at->next, &r->renewal); /* before the next one */
+}
+
+static void on_tick(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
+{
+    struct signaling *s = arg;
+    int64_t now_ms = clock_now_ms();
+    for (unsigned i = 0; i < RENEWALS_A_TICK && s->is_up; i++) {
+        struct signaling_room *r =
+            container_of(s->renewals.next, struct signaling_room, renewal);
+        if (list_is_empty(&s->renewals) || r->renew_ms > now_ms)
+            break;
+        renew(r);
+        list_unlink(&r->renewal);
+        signaling_renew_soon(r, now_ms + SIGNALING_RENEW_MS);
+    }
+}
+
+/* ---- the bus comes and goes ---- */
+
+/* What was said meanwhile is lost: everybody is put back, and the rosters are compared.
+ */
+static void on_up(struct hub_watch *w)
+{
+    struct signaling *s = container_of(w, struct signaling, watch);
+    int64_t now_ms = clock_now_ms();
+    unsigned i = 0;
+    s->is_up = true;
+    MAP_EACH (struct signaling_room, r, &s->rooms) {
+        r->is_asked = true;
+        signaling_renew_soon(r, now_ms + i++ % SPREAD_MS);
+    }
+}
+
+/* Rooms may end by it, so they are gathered first. */
+static void on_down(struct hub_watch *w, UNUSED const char *why)
+{
+    struct signaling *s = container_of(w, struct signaling, watch);
+    s->is_up = false;
+    size_t n = 0;
+    struct signaling_room **all =
+        mem_new((s->rooms.n + 1) * sizeof(struct signaling_room *));
+    MAP_EACH (struct signaling_room, r, &s->rooms)
+        all[n++] = r;
+    for (size_t i = 0; i < n; i++)
+        signaling_room_down(all[i]);
+    free(all);
+}
+
+/* ---- probes ---- */
+
+static void publish_answer(struct signaling *s, enum news_type type, struct str room,
+                           const struct uuid *id, const struct probe *asker)
+{
+    struct hub *hub = s->endpoint->services->hub;
+    struct str path = signaling_conf(s)->path;
+    struct buf channel = {0}, text = {0};
+    buf_printf(&channel, TOPIC_PREFIX "sigw:" STR_FMT ":", STR_ARG(path));
+    put_id(&channel, &asker->worker);
+    news_write_answer(&text, type, room, id, &asker->entrant);
+    hub_publish_raw(hub, buf_view(&channel), buf_view(&text));
+    buf_free(&channel);
+    buf_free(&text);
+}
+
+void signaling_heard(struct signaling_member *m)
+{
+    for (size_t i = 0; i < m->probes_n && m->room; i++)
+        publish_answer(m->room->s, NEWS_ALIVE, signaling_name(m->room), &m->c->st.uuid,
+                       &m->probes[i]);
+    free(m->probes);
+    m->probes = NULL;
+    m->probes_n = 0;
+}
+
+/* The oldest who asks goes first when there are too many: it has given up by then. */
+static void remember(struct signaling_member *m, const struct probe *p)
+{
+    if (!m->probes)
+        m->probes = mem_new(PROBES_MAX * sizeof(*m->probes));
+    if (m->probes_n == PROBES_MAX)
+        memmove(m->probes, m->probes + 1, --m->probes_n * sizeof(*m->probes));
+    m->probes[m->probes_n++] = *p;
+}
+
+static void on_probe(struct signaling *s, const struct news *n)
+{
+    struct signaling_room *r = map_get(&s->rooms, n->room);
+    struct signaling_member *m = r ? signaling_room_member(r, &n->id) : NULL;
+    struct probe p = {n->worker, n->to};
+    if (!m || !session_is_open(m->c)) {
+        publish_answer(s, NEWS_GONE, n->room, &n->id, &p);
+        return;
+    }
+    remember(m, &p);
+    session_ping(m->c);
+}
+
+static void on_asked(struct topic *t, struct str payload)
+{
+    struct signaling *s = container_of(t, struct signaling, own);
+    struct signaling_room *r;
+    struct signaling_member *m;
+    struct news n;
+    switch (news_read(payload, &n)) {
+    case NEWS_PROBE:
+        on_probe(s, &n);
+        break;
+    case NEWS_ALIVE:
+    case NEWS_GONE:
+        r = map_get(&s->rooms, n.room);
+        m = r ? signaling_room_member(r, &n.to) : NULL;
+        if (m)
+            entrance_answer(m, &n);
+        break;
+    default:
+        signaling_malformed(s, t);
+    }
+}
+
+void signaling_malformed(struct signaling *s, const struct topic *t)
+{
+    unsigned swallowed = 0;
+    COUNT(s->endpoint->services->net->counters, bus_malformed);
+    if (log_permit(&s->malformed, 1, 10000, &swallowed))
+        log_warn("dropped a Redis message on channel %s: %s%s",
+                 log_esc((struct str){t->channel, t->channel_n}),
+                 "no worker says that of a room",
+                 swallowed ? " (and others before it)" : "");
+}
+
+/* ---- a worker of this broker died ---- */
+
+static bool has_peers_of(const struct signaling_room *r, const struct uuid *worker)
+{
+    for (size_t i = 0; i < r->roster.n; i++) {
+        if (memcmp(r->roster.v[i].worker.b, worker->b, sizeof(worker->b)) == 0)
+            return true;
+    }
+    return false;
+}
+
+void signaling_bury(struct signaling *s, struct str server_id)
+{
+    struct uuid dead;
+    if (!uuid_parse(server_id, &dead))
+        return;
+    MAP_EACH (struct signaling_room, r, &s->rooms) {
+        if (has_peers_of(r, &dead))
+            signaling_call(r, STR("bury"), &server_id, 1, NULL, NULL);
+    }
+}
+
+/* ---- life of an endpoint ---- */
+
+static struct str name_of(const void *room)
+{
+    return signaling_name(room);
+}
+
+void signaling_keep_open(struct signaling *s)
+{
+    struct hub *hub = s->endpoint->services->hub;
+    struct buf channel = {0};
+    struct str path = signaling_conf(s)->path;
+    static const struct timeval every = {.tv_usec = TICK_MS * 1000};
+    BUG_ON(!uuid_parse(str_of(hub_server_id(hub)), &s->server));
+    map_init(&s->rooms, name_of);
+    list_init(&s->renewals);
+    buf_printf(&channel, TOPIC_PREFIX "sigw:" STR_FMT ":%s", STR_ARG(path),
+               hub_server_id(hub));
+    hub_listen(hub, &s->own, buf_view(&channel), on_asked);
+    buf_free(&channel);
+    s->watch = (struct hub_watch){.up = on_up, .down = on_down};
+    hub_watch(hub, &s->watch);
+    event_assign(&s->tick, s->endpoint->services->net->base, -1, EV_PERSIST, on_tick, s);
+    event_add(&s->tick, &every);
+}
+
+void signaling_keep_close(struct signaling *s)
+{
+    event_del(&s->tick);
+    hub_unwatch(&s->watch);
+    hub_unlisten(s->endpoint->services->hub, &s->own);
+    map_fini(&s->rooms);
+}
