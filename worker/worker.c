@@ -348,7 +348,7 @@ static int worker_open(struct worker *w, struct err *e)
     return say_hello(w, e);
 }
 
-/* While the hub stands: whoever waits for an answer of Redis gets one now. */
+/* While hub and hooks stand: whoever waits for an answer of Redis gets one now. */
 static void close_bus(struct worker *w)
 {
     if (!w->bus)
@@ -363,8 +363,8 @@ static void worker_close(struct worker *w)
     query_fini(w);
     acceptor_fini(&w->acceptor);
     net_fini(&w->net);
-    webhooks_free(w->webhooks);
     close_bus(w);
+    webhooks_free(w->webhooks);
     hub_free(w->hub);
     shadow_drop(&w->shadow);
     LIST_EACH_SAFE (node, &w->endpoints)

@@ -118,6 +118,13 @@ static void bytes_come_back_as_they_were(void **state)
     AWAIT(replies_n == 2);
     assert_int_equal(replies.n, strlen("text:\n") + SIZE);
     assert_memory_equal(replies.p + strlen("text:"), big, SIZE);
+    for (unsigned i = 3; i <= 16; i++) { /* many make more than one may be long */
+        buf_clear(&replies);
+        CALL(note, NULL, STR("GET"), ((struct str){odd, sizeof(odd)}));
+        AWAIT(replies_n == i);
+        assert_int_equal(replies.n, strlen("text:\n") + SIZE);
+    }
+    assert_int_equal(f.downs, 0);
     free(big);
 }
 
@@ -256,6 +263,29 @@ static void close_from_within(void **state)
     snprintf(expected, sizeof(expected), "down:%s\ndown:%s\ndown:%s\n", f.why, f.why,
              f.why);
     assert_replies(expected);
+    turn();
+}
+
+static void close_at_once(UNUSED void *ctx, UNUSED const char *why)
+{
+    f.downs++;
+    close_bus();
+}
+
+static void close_when_it_goes_down(void **state)
+{
+    (void)state;
+    run_redis(NULL);
+    connect_bus();
+    f.bus->events.down = close_at_once;
+    CALL(note, NULL, STR("INCR"), STR("n"));
+    publish_acked("c", "x");
+    stop_redis();
+    AWAIT(f.downs == 1);
+    assert_null(f.bus);
+    assert_int_equal(replies_n, 1);
+    assert_int_equal(f.unacked, 1);
+    assert_int_equal(f.counters->bus_publish_lost, 1);
     turn();
 }
 
@@ -457,6 +487,7 @@ int main(void)
         TEST(calls_are_bounded),
         TEST(call_from_within),
         TEST(close_from_within),
+        TEST(close_when_it_goes_down),
         TEST(scripts_are_sent_once),
         TEST(scripts_are_forgotten_meanwhile),
         TEST(errors_of_scripts),

@@ -367,6 +367,36 @@ static void watch_amid_the_declaring(void **state)
     free(t);
 }
 
+/* Nor does it do that those topics are confirmed that were declared when it came. */
+static void watch_amid_the_declaring_of_few(void **state)
+{
+    enum { MANY = 10000 };
+    struct topic *t = calloc(MANY, sizeof(*t));
+    struct watcher late = WATCHER("late");
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "heliod:%u", i);
+        listen_to(&t[i], name);
+    }
+    bus_fake_up(&f.bus);
+    turn();
+    hub_watch(f.hub, &late.watch);
+    turn();
+    assert_true(f.bus.marked < MANY);
+    settle();
+    assert_int_equal(f.bus.marked, MANY + 1);
+    bus_fake_confirm(&f.bus, f.bus.marked - 1);
+    settle();
+    assert_heard("");
+    confirm_all();
+    assert_heard("late up|");
+    hub_unwatch(&late.watch);
+    for (unsigned i = 0; i < MANY; i++)
+        hub_unlisten(f.hub, &t[i]);
+    free(t);
+}
+
 /* Nobody hears of a loss who did not hear of the bus before. */
 static void lost_in_between(void **state)
 {
@@ -520,12 +550,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(hear_what_they_listen_to),    TEST(listen_again),
-        TEST(end_within_a_message),        TEST(declared_again_after_a_reconnect),
-        TEST(many_are_declared_in_steps),  TEST(up_when_all_is_confirmed),
-        TEST(watch_amid_the_declaring),    TEST(lost_in_between),
-        TEST(watches_end_each_other),      TEST(watch_again_within_up),
-        TEST(hub_ends_before_its_watches), TEST(another_bus),
+        TEST(hear_what_they_listen_to),
+        TEST(listen_again),
+        TEST(end_within_a_message),
+        TEST(declared_again_after_a_reconnect),
+        TEST(many_are_declared_in_steps),
+        TEST(up_when_all_is_confirmed),
+        TEST(watch_amid_the_declaring),
+        TEST(watch_amid_the_declaring_of_few),
+        TEST(lost_in_between),
+        TEST(watches_end_each_other),
+        TEST(watch_again_within_up),
+        TEST(hub_ends_before_its_watches),
+        TEST(another_bus),
         TEST(calls_go_to_the_bus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,6 +126,7 @@ static void call(struct bus *bus, const struct str *argv, size_t n, bus_reply_fn
 {
     struct bus_redis *b = self(bus);
     struct redis_link *l = &b->pub.link;
+    BUG_ON(n == 0); /* Redis would not answer */
     const char *why = why_no_call(b, bytes_of(argv, n));
     if (why) {
         fn(ctx, &(struct bus_reply){.type = BUS_DOWN, .text = str_of(why)});

@@ -86,7 +86,8 @@ bool hub_publish_raw(struct hub *h, struct str channel, struct str payload);
 
 /* Subscribes; what is published from the confirmation on (hub_await) is heard. channel:
  * begins with TOPIC_PREFIX, copied. A topic is embedded and zeroed before. After a
- * reconnect it is subscribed again without anybody's doing. */
+ * reconnect it is subscribed again without anybody's doing; that it is, only a watch's up
+ * tells. */
 void hub_listen(struct hub *h, struct topic *t, struct str channel,
                 void (*message)(struct topic *t, struct str payload));
 void hub_unlisten(struct hub *h, struct topic *t); /* safe for a zeroed one, and twice */
