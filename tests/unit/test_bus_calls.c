@@ -289,6 +289,20 @@ static void close_when_it_goes_down(void **state)
     turn();
 }
 
+static void last_words(void **state)
+{
+    (void)state;
+    run_redis(NULL);
+    connect_bus();
+    CALL(note, NULL, STR("SET"), STR("k"), STR("last"));
+    close_bus();
+    assert_replies("uncertain:the bus is closed\n");
+    for (int64_t end = clock_now_ms() + PATIENCE_MS; clock_now_ms() < end;)
+        if (strcmp(ask("GET k"), "$4\r\nlast\r\n") == 0)
+            return;
+    fail_msg("what was asked last never came");
+}
+
 /* ---- scripts ---- */
 
 static const char lua[] =
@@ -488,6 +502,7 @@ int main(void)
         TEST(call_from_within),
         TEST(close_from_within),
         TEST(close_when_it_goes_down),
+        TEST(last_words),
         TEST(scripts_are_sent_once),
         TEST(scripts_are_forgotten_meanwhile),
         TEST(errors_of_scripts),

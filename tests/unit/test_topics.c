@@ -448,6 +448,20 @@ static void watches_end_each_other(void **state)
     hub_unwatch(&c.watch);
 }
 
+static void watch_without_callbacks(void **state)
+{
+    struct hub_watch w = {0};
+    struct watcher after = WATCHER("after");
+    (void)state;
+    hub_watch(f.hub, &w);
+    hub_watch(f.hub, &after.watch);
+    come_up();
+    bus_fake_down(&f.bus);
+    assert_heard("after up|after down told so|");
+    hub_unwatch(&w);
+    hub_unwatch(&after.watch);
+}
+
 /* Ends itself and asks anew: told once a turn, not for ever. */
 static void watch_again_within_up(void **state)
 {
@@ -561,6 +575,7 @@ int main(void)
         TEST(lost_in_between),
         TEST(watches_end_each_other),
         TEST(watch_again_within_up),
+        TEST(watch_without_callbacks),
         TEST(hub_ends_before_its_watches),
         TEST(another_bus),
         TEST(calls_go_to_the_bus),

@@ -61,6 +61,8 @@ struct bus_ops {
     bool (*is_up)(struct bus *b);
     const char *(*why_down)(struct bus *b);
     void (*flush)(struct bus *b); /* end of turn: one write per link */
+    /* What can be written at once still is; everybody who waits is answered. No event
+     * follows. */
     void (*close)(struct bus *b);
 };
 struct bus {

@@ -184,6 +184,7 @@ static void flush(struct bus *bus)
 static void bus_close(struct bus *bus)
 {
     struct bus_redis *b = self(bus);
+    flush(bus);
     life_fini(b);
     buf_free(&b->prefix);
     mem_wipe_free(b, sizeof(*b)); /* the password */

@@ -96,7 +96,7 @@ struct topic *hub_topic(const struct hub *h, struct str channel); /* NULL: none 
 /* The bus comes and goes. up, from the loop: all topics are subscribed again and
  * confirmed; soon after hub_watch, if the bus is up then. down, once after each up, at
  * the moment of the loss: what is said from now on is lost. A watch is embedded and
- * zeroed before; both callbacks may end any watch, their own too. */
+ * zeroed before; both callbacks may be NULL, and may end any watch, their own too. */
 struct hub_watch {
     struct list link;
     struct hub_wait wait;

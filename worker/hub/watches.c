@@ -21,7 +21,8 @@ static void on_waited(struct hub_wait *wait)
         return;
     }
     move(w, &ws->told);
-    w->up(w);
+    if (w->up)
+        w->up(w);
 }
 
 /* Each callback may add watches, and end any: also one that is yet to be told. */
@@ -51,7 +52,8 @@ void watches_down(struct watches *ws, const char *why)
     while (!list_is_empty(&due)) {
         struct hub_watch *w = first_of(&due);
         move(w, &ws->fresh);
-        w->down(w, why);
+        if (w->down)
+            w->down(w, why);
     }
 }
 
