@@ -82,8 +82,16 @@ void doctor_prove_server(struct doctor *d, struct finding *f);
 void doctor_prove_bus(struct doctor *d, struct finding *f);
 /* doctor_socket.c: the WebSocket */
 void doctor_prove_handshake(struct doctor *d, struct finding *f);
+/* doctor_refusal.c: why there is none */
+void doctor_explain_status(struct doctor *d, const struct doctor_head *h,
+                           struct finding *f);
+void doctor_explain_close(struct doctor *d, unsigned code, const char *reason,
+                          struct finding *f);
 /* doctor_auth.c: the token */
 void doctor_prove_token(struct doctor *d, struct finding *f);
+/* It was refused; how: "refused with 401: …". Says what is wrong with it, as far as it
+ * can be seen, and whose clock is. */
+void doctor_blame_token(struct doctor *d, const char *how, struct finding *f);
 /* doctor_hold.c: whether it lives on */
 void doctor_prove_hold(struct doctor *d, struct finding *f);
 
@@ -100,6 +108,8 @@ void doctor_explain_other(struct doctor *d, const struct buf *first, struct find
 /* A connection and the opening handshake at the URL's target; GOT_IT: any answer. */
 enum got doctor_shake(struct doctor *d, struct doctor_wire *w, const char *origin,
                       struct doctor_head *h, struct finding *f);
+/* The status of another handshake; 0: none. */
+unsigned doctor_status_of(struct doctor *d, struct str target, const char *origin);
 /* A proxy's word for "my back end is not there". */
 bool doctor_is_gateway_error(unsigned status);
 /* The token, as the events protocol wants it. */

@@ -3,8 +3,6 @@
 #include "common/json.h"
 #include "common/log.h"
 
-#define ALG_MAX 16
-
 /* An object of a JWT (RFC 7519 §3); NULL: it is none. */
 static struct json_object *part(struct str text)
 {
@@ -23,42 +21,65 @@ static struct json_object *part(struct str text)
     return NULL;
 }
 
-static enum token_state judge(struct str alg, struct json_object *claims, int64_t now_s,
-                              struct buf *said)
+static void read_claims(struct doctor_token *t, struct str alg,
+                        struct json_object *claims)
 {
-    int64_t exp = json_get_int(claims, "exp", INT64_MAX);
     int64_t nbf = json_get_int(claims, "nbf", INT64_MIN);
+    int64_t iat = json_get_int(claims, "iat", INT64_MIN);
 
-    buf_printf(said, "a JWT, algorithm %s",
-               alg.n <= ALG_MAX ? log_esc(alg) : "of a strange name");
-    if (str_eq_nocase(alg, STR("none")))
-        return TOKEN_UNSIGNED;
-    if (exp <= now_s) {
-        buf_printf(said, ", expired %" PRId64 " s ago", now_s - MAX(exp, (int64_t)0));
-        return TOKEN_EXPIRED;
-    }
-    if (nbf > now_s) {
-        buf_printf(said, ", not valid before %" PRId64 " s from now", nbf - now_s);
-        return TOKEN_EARLY;
-    }
-    if (exp != INT64_MAX)
-        buf_printf(said, ", valid for another %" PRId64 " s", exp - now_s);
-    return TOKEN_GOOD;
+    t->is_jwt = true;
+    t->is_unsigned = str_eq_nocase(alg, STR("none"));
+    t->from_s = MAX(nbf, iat);
+    t->until_s = json_get_int(claims, "exp", INT64_MAX);
+    snprintf(t->alg, sizeof(t->alg), "%s",
+             alg.n > 0 && alg.n < sizeof(t->alg) ? log_esc(alg) : "unknown");
 }
 
-enum token_state doctor_token_judge(struct str token, int64_t now_s, struct buf *said)
+struct doctor_token doctor_token_read(struct str token)
 {
     struct str rest, signature, head = str_split(token, '.', &rest);
     struct str body = str_split(rest, '.', &signature);
     struct json_object *header = signature.p ? part(head) : NULL;
     struct json_object *claims = header ? part(body) : NULL;
-    enum token_state state = TOKEN_OPAQUE;
+    struct doctor_token t = {0};
 
     if (claims)
-        state = judge(json_get_str(header, "alg"), claims, now_s, said);
-    else
-        buf_printf(said, "no JWT: only the server can judge it");
+        read_claims(&t, json_get_str(header, "alg"), claims);
     json_object_put(claims);
     json_object_put(header);
-    return state;
+    return t;
+}
+
+enum token_state doctor_token_judge(const struct doctor_token *t, int64_t now_s)
+{
+    return !t->is_jwt            ? TOKEN_OPAQUE
+           : t->is_unsigned      ? TOKEN_UNSIGNED
+           : t->until_s <= now_s ? TOKEN_EXPIRED
+           : t->from_s > now_s   ? TOKEN_EARLY
+                                 : TOKEN_GOOD;
+}
+
+void doctor_token_say(const struct doctor_token *t, int64_t now_s, struct buf *said)
+{
+    switch (doctor_token_judge(t, now_s)) {
+    case TOKEN_OPAQUE:
+        buf_printf(said, "no JWT: only the server can judge it");
+        return;
+    case TOKEN_UNSIGNED:
+        buf_printf(said, "a JWT without a signature (algorithm none)");
+        return;
+    case TOKEN_EXPIRED:
+        buf_printf(said, "a JWT, algorithm %s, expired %" PRId64 " s ago", t->alg,
+                   now_s - MAX(t->until_s, (int64_t)0));
+        return;
+    case TOKEN_EARLY:
+        buf_printf(said, "a JWT, algorithm %s, not valid before %" PRId64 " s from now",
+                   t->alg, t->from_s - now_s);
+        return;
+    case TOKEN_GOOD:
+        buf_printf(said, "a JWT, algorithm %s", t->alg);
+        if (t->until_s != INT64_MAX)
+            buf_printf(said, ", valid for another %" PRId64 " s", t->until_s - now_s);
+        return;
+    }
 }

@@ -7,7 +7,18 @@
 
 enum token_state { TOKEN_OPAQUE, TOKEN_GOOD, TOKEN_EXPIRED, TOKEN_EARLY, TOKEN_UNSIGNED };
 
-/* now_s: the clock that counts. Appends what was found, in words for the check list. */
-enum token_state doctor_token_judge(struct str token, int64_t now_s, struct buf *said);
+struct doctor_token {
+    bool is_jwt;
+    bool is_unsigned;
+    char alg[17];    /* escaped; "unknown": none, or a strange one */
+    int64_t from_s;  /* the later of nbf and iat; INT64_MIN: none */
+    int64_t until_s; /* exp; INT64_MAX: none */
+};
+
+struct doctor_token doctor_token_read(struct str token);
+/* By a clock. */
+enum token_state doctor_token_judge(const struct doctor_token *t, int64_t now_s);
+/* "a JWT, algorithm HS256, expired 60 s ago" */
+void doctor_token_say(const struct doctor_token *t, int64_t now_s, struct buf *said);
 
 #endif

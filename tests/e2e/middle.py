@@ -84,10 +84,10 @@ class Cert:
 class Proxy:
     """Passes bytes on to 127.0.0.1:port; 502 when nobody is there. tls: spoken to clients. cut_s: a connection without a byte
     for so long is dropped, FIN and nothing else, as balancers and NAT boxes do; freeze: it stays, but nothing passes any more.
-    life_s: dropped so long after its begin, whatever it says."""
+    life_s: dropped so long after its begin, whatever it says. edit: what becomes of bytes from a client."""
 
-    def __init__(self, port, cut_s=None, life_s=None, freeze=False):
-        self.target, self.cut_s, self.life_s, self.freeze = port, cut_s, life_s, freeze
+    def __init__(self, port, cut_s=None, life_s=None, freeze=False, edit=bytes):
+        self.target, self.cut_s, self.life_s, self.freeze, self.edit = port, cut_s, life_s, freeze, edit
         self.writers = set()
 
     async def serve(self, reader, writer):
@@ -101,7 +101,7 @@ class Proxy:
         mine = {writer, up_writer}
         self.writers |= mine
         tasks = [asyncio.ensure_future(t) for t in (
-            self.pump(reader, up_writer, state), self.pump(up_reader, writer, state), self.watch(state, time.monotonic()))]
+            self.pump(reader, up_writer, state, self.edit), self.pump(up_reader, writer, state), self.watch(state, time.monotonic()))]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -111,12 +111,12 @@ class Proxy:
             w.close()
 
     @staticmethod
-    async def pump(reader, writer, state):
+    async def pump(reader, writer, state, edit=bytes):
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 state["busy"] = time.monotonic()
                 if not state["frozen"]:
-                    writer.write(data)
+                    writer.write(edit(data))
                     await writer.drain()
 
     async def watch(self, state, begin):

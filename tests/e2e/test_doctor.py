@@ -3,6 +3,7 @@ import asyncio
 import base64
 import concurrent.futures
 import contextlib
+import email.utils
 import http.server
 import json
 import os
@@ -36,7 +37,7 @@ def doctor(*args, stdin=None):
     answer = json.loads(done.stdout)
     assert done.returncode == (0 if answer["ok"] else 10 + answer["cause"]), done
     bad = [c["check"] for c in answer["checks"] if c["result"] == "bad"]
-    assert len(bad) == (answer["cause"] > 0) or bad[0] == "tls", answer
+    assert bad[:1] == ["tls"] or len(bad) == (not answer["ok"] and not answer["verdict"].startswith("undecided")), answer
     return done.returncode, answer
 
 
@@ -171,6 +172,53 @@ def test_origin_refused_by_another_server():
         assert doctor(f"ws://127.0.0.1:{port}/", "--origin", ALLOWED)[0] == 0
         status, answer = doctor(f"ws://127.0.0.1:{port}/", "--origin", "https://evil.example")
     assert status == ORIGIN, answer
+
+
+# ── proxies in between ──
+
+@contextlib.contextmanager
+def answering(status, fields="", body=b""):
+    """A web server with one answer to everything."""
+    head = f"HTTP/1.1 {status}\r\n{fields}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+    with server(lambda s: (s.recv(65536), s.sendall(head + body))) as port:
+        yield port
+
+
+@pytest.mark.parametrize("status,cause,said,fix", [
+    ("426 Upgrade Required", PATH, "something in between took `Upgrade` away", "proxy_set_header Upgrade $http_upgrade"),
+    ("400 Bad Request", PATH, "the form of the handshake is refused (400", "proxy_http_version 1.1"),
+    ("405 Method Not Allowed", PATH, "at this path GET is not allowed", "correct the path"),
+    ("502 Bad Gateway", NOT_RUNNING, "a proxy answers 502: its back end is not there", "start the server behind the proxy"),
+    ("503 Service Unavailable", NOT_RUNNING, "a proxy answers 503: its back end is not there", "start the server"),
+    ("504 Gateway Timeout", NOT_RUNNING, "a proxy answers 504: its back end does not answer", "whether it hangs"),
+    ("418 Strange", UNDECIDED, "answered with 418: no reason is given", "documentation of that server"),
+])
+def test_answers_of_a_proxy(status, cause, said, fix):
+    with answering(status) as port:
+        code, answer = doctor(f"ws://127.0.0.1:{port}/ws")
+    assert code == cause and said in answer["verdict"] and fix in answer["fix"], answer
+
+
+@pytest.mark.parametrize("location,cause,fix", [
+    ("https://example.com/ws?next=secret", TLS, "use wss://example.com/ws?…"),
+    ("http://example.com/ws/", PATH, "use ws://example.com/ws/"),
+    ("/login", PATH, "use the URL it leads to"),
+])
+def test_redirections(location, cause, fix):
+    with answering("301 Moved Permanently", f"Location: {location}\r\n") as port:
+        code, answer = doctor(f"ws://127.0.0.1:{port}/ws")
+    assert code == cause and answer["fix"] == fix and "redirection (301)" in answer["verdict"], answer
+
+
+def test_a_proxy_that_takes_the_upgrade_away(broker):
+    """As nginx does unless told otherwise; heliod behind it says what it misses."""
+    def strip(data):
+        return data.replace(b"Upgrade: websocket\r\nConnection: Upgrade\r\n", b"Connection: close\r\n")
+
+    with proxy(broker().port, edit=strip) as p:
+        code, answer = doctor(f"ws://127.0.0.1:{p.port}/echo")
+    assert code == PATH and "took `Upgrade` away" in answer["verdict"] and "proxy_set_header" in answer["fix"], answer
+    assert result(answer, "server")["said"] == "a heliod"
 
 
 # ── 5: something else ──
@@ -382,6 +430,80 @@ def test_tokens(broker):
         assert token not in json.dumps(answer) and token.split(".")[2] not in json.dumps(answer)
     status, answer = doctor(b.url + "/ws", "--token", jwt(exp=now + 600)[:-8] + "AAAAAAAA")
     assert status == AUTH and "valid for another" in answer["verdict"] and "its key" in answer["fix"], answer
+
+
+def test_no_token_is_shown_but_its_times_are():
+    """Refused at the handshake, the token in the URL."""
+    token = jwt(exp=int(time.time()) - 600)
+    body = json.dumps({"error": "unauthorized", "message": "The token is not accepted.", "hint": ""}).encode()
+    with answering("401 Unauthorized", body=body) as port:
+        for args in [f"ws://127.0.0.1:{port}/ws?a=b&token={token}"], [f"ws://127.0.0.1:{port}/ws", "--token", token]:
+            status, answer = doctor(*args)
+            assert status == AUTH and "expired 60" in answer["verdict"], answer
+            assert "refused with 401: The token is not accepted." in answer["verdict"] and "new token" in answer["fix"], answer
+            assert token.split(".")[1] not in json.dumps(answer) and token.split(".")[2] not in json.dumps(answer)
+        status, answer = doctor(f"ws://127.0.0.1:{port}/ws")
+    assert status == AUTH and "none were given" in answer["verdict"] and "--token" in answer["fix"], answer
+
+
+@contextlib.contextmanager
+def server_with_a_clock(skew):
+    """Speaks the events protocol as far as a JWT needs it; its clock is `skew` seconds before the true one."""
+    async def handler(ws):
+        token = json.loads(await ws.recv())["data"]["token"]
+        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        now = time.time() + skew
+        if claims.get("nbf", 0) <= now < claims["exp"] and claims.get("iat", 0) <= now:
+            await ws.send(json.dumps({"event": "connected", "data": {"id": "1"}}))
+            await ws.wait_closed()
+        else:
+            await ws.send(json.dumps({"event": "error", "data": {"message": "Authentication failed"}}))
+            await ws.close(4003)
+
+    async def request(path, headers):
+        if path == "/health":
+            return http.HTTPStatus.OK, {"Date": email.utils.formatdate(time.time() + skew, usegmt=True)}, b"fine"
+
+    with websocket_server(handler, process_request=request) as port:
+        yield port
+
+
+@pytest.mark.parametrize("skew,claims,said,fix", [
+    (-600, dict(iat=0, nbf=0, exp=300), ["not valid before", "is 600 s behind this machine's", "the server's clock is wrong"],
+     "set the clock of the server"),
+    (600, dict(iat=0, exp=300), ["expired 3", "is 600 s ahead of this machine's", "the server's clock is wrong"],
+     "set the clock of the server"),
+    (0, dict(nbf=600, exp=900), ["by the clocks of the server and of this machine: the issuer's clock is ahead"],
+     "set the clock of the machine that issues the tokens"),
+    (0, dict(iat=600, exp=900), ["the issuer's clock is ahead"], "set the clock of the machine that issues the tokens"),
+    (600, dict(exp=-30), ["expired 63", "is 600 s ahead of this machine's"], "get a new token"),
+])
+def test_whose_clock_is_wrong(skew, claims, said, fix):
+    now = int(time.time())
+    with server_with_a_clock(skew) as port:
+        status, answer = doctor(f"ws://127.0.0.1:{port}/ws", "--token", jwt(**{k: now + v for k, v in claims.items()}))
+    verdict = re.sub(r"599|601", "600", answer["verdict"])
+    assert status == AUTH and all(s in verdict for s in said) and answer["fix"].startswith(fix), answer
+
+
+def test_this_machines_clock_is_wrong():
+    """Accepted, so healthy, but it is told."""
+    now = int(time.time())
+    with server_with_a_clock(-600) as port:
+        status, answer = doctor(f"ws://127.0.0.1:{port}/ws", "--token", jwt(iat=now - 700, exp=now - 300))
+    assert status == 0 and "this machine's clock is wrong" in result(answer, "token")["said"], answer
+    assert re.search("its clock is (599|600|601) s behind this machine's", result(answer, "server")["said"]), answer
+
+
+def test_a_certificate_and_this_machines_clock(workdir, ca):
+    """Not yet valid here, valid by the server's clock."""
+    day = 86400
+    date = email.utils.formatdate(time.time() + 20 * day, usegmt=True)
+    tls = Cert("x", ca, ["127.0.0.1"], days=(10, 30)).context(workdir / "tls.pem")
+    with server(lambda s: (s.recv(9999), s.sendall(f"HTTP/1.1 404 No\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n".encode())), tls) as port:
+        status, answer = doctor(f"wss://127.0.0.1:{port}/ws", "--ca", ca.file)
+    assert status == TLS and "valid by the server's clock" in answer["verdict"], answer
+    assert answer["fix"] == "set the clock of this machine", answer
 
 
 def test_a_wrong_token(broker):
