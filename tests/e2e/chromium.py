@@ -1,5 +1,6 @@
 """Chromium, driven over the pipe of its DevTools protocol: a browser, its pages, what they log, and nothing in between."""
 import base64
+import fcntl
 import http.server
 import json
 import os
@@ -22,13 +23,21 @@ FLAGS = [
 ]
 
 
+def high_pipe():
+    """Out of the way of the descriptors 3 and 4, which the pipes become in Chromium."""
+    ends = os.pipe()
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+    for end in ends:
+        os.close(end)
+    return high
+
+
 class Browser:
     """One Chromium with a profile of its own. Commands are answered in order of need; what else comes is kept for its page."""
 
     def __init__(self):
         self.profile = tempfile.mkdtemp(prefix="heliod-chromium-", dir="/tmp")
-        theirs_in, self.out = os.pipe()
-        self.into, theirs_out = os.pipe()
+        (theirs_in, self.out), (self.into, theirs_out) = high_pipe(), high_pipe()
         self.proc = subprocess.Popen(
             ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} {theirs_in}<&- {theirs_out}>&-', "bash", "chromium", *FLAGS,
              f"--user-data-dir={self.profile}", "about:blank"],
@@ -66,8 +75,8 @@ class Browser:
             elif message.get("sessionId") in self.pages:
                 self.pages[message["sessionId"]].heard(message["method"], message["params"])
 
-    def page(self, url="about:blank", width=1280, height=800, apart=False):
-        """A new tab; apart: with cookies and storage of its own."""
+    def page(self, url="about:blank", width=1280, height=800, apart=False, first=""):
+        """A new tab; apart: with cookies and storage of its own; first: a script that runs before those of any document."""
         context = {"browserContextId": self.result("Target.createBrowserContext")["browserContextId"]} if apart else {}
         target = self.result("Target.createTarget", url="about:blank", **context)["targetId"]
         session = self.result("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -75,6 +84,8 @@ class Browser:
         for domain in ("Page", "Runtime", "Log"):
             page.ask(domain + ".enable")
         page.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        if first:
+            page.ask("Page.addScriptToEvaluateOnNewDocument", source=first)
         if url != "about:blank":
             page.goto(url)
         return page

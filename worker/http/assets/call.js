@@ -127,22 +127,27 @@ async function start() {
   const room = at("room").value, role = at("role").value;
   const other = roles.find(r => r !== role) ?? role;
   const hash = r => "#" + new URLSearchParams({room, role: r});
-  history.replaceState(null, "", hash(role));
+  history.replaceState({isInCall: true}, "", hash(role)); // a reload goes straight back in
   at("link").href = at("link").textContent = location.origin + location.pathname + hash(other);
-  sessionStorage["heliod.call"] = location.hash; // a reload goes straight back in
   at("lobby").hidden = true;
   at("call").hidden = false;
   say("Asking for camera and microphone …");
   await openMedia();
-  enter(room, role);
+  if (at("call").hidden) closeMedia(); // hung up while the browser asked
+  else enter(room, role);
+}
+
+function closeMedia() {
+  media?.getTracks().forEach(track => track.stop());
+  media = null;
 }
 
 function leave(text, bad = true) {
   client?.leave();
   client = null;
   drop();
-  media?.getTracks().forEach(track => track.stop());
-  delete sessionStorage["heliod.call"];
+  closeMedia();
+  history.replaceState(null, "");
   at("lobby").hidden = false;
   at("call").hidden = true;
   say(text, bad);
@@ -180,6 +185,6 @@ at("hang-up").addEventListener("click", () => leave("You hung up.", false));
 if (!endpoint) {
   at("lobby").hidden = true;
   say("No endpoint with `protocol: signaling` is configured.", true);
-} else if (location.hash && sessionStorage["heliod.call"] === location.hash && at("token-field").hidden) {
+} else if (history.state?.isInCall && at("token-field").hidden) {
   start();
 }
