@@ -266,12 +266,13 @@ def test_a_crash_of_a_worker_is_one_pair(call, who, grace):
 def test_a_third_is_refused_with_a_sentence(call):
     c = call()
     people = c.connect()
-    for role in ("host", "guest", "third"):
+    taken, full = "Role taken: a connection in this room has it and answers", "Room full: it has all the connections it may have"
+    for role, why in (("host", taken), ("guest", taken), ("third", full)):
         page = c.browsers(1)[0].page(f"{c.front.origins[0]}/#room=consultation-42&role={role}", apart=True, first=EAVESDROP)
         page.js("document.querySelector('#lobby').requestSubmit()")
         closed = page.until("heard.find(m => m.type === '(closed)')")
-        assert closed["code"] == 4409 and closed["reason"].endswith("."), closed
-        page.until("document.querySelector('#state').textContent.startsWith('Closed 4409: ')")
+        assert (closed["code"], closed["reason"]) == (4409, why)
+        page.until(f"document.querySelector('#state').textContent === 'Closed 4409: {why}'")
         assert page.js("heard.length") == 1, "it is not tried again"
         page.close()
     for p in people:

@@ -8,6 +8,8 @@ from conftest import eventually
 
 PATHS = {
     "/ws": {"protocol": "events", "auth": {"method": "anonymous"}, "rooms": {"join": ["public-*"], "publish": ["public-*"]}},
+    "/ws/signaling/{room}/{role}": {"protocol": "signaling"},
+    "/video/{room}/{role}": {"protocol": "signaling", "roles": ["doctor", "patient"], "grace": "5s"},
     "/echo": {"protocol": "echo"},
 }
 CONF = {"endpoints": [{"path": path, **endpoint} for path, endpoint in PATHS.items()]}
@@ -87,6 +89,34 @@ def test_the_console_echoes(docs):
     c.press(".send .primary")
     c.until("←", "hello")
     assert c.js("[...find('.connect').querySelectorAll('[data-for]')].every(part => part.hidden)")
+
+
+def test_the_console_enters_a_room(docs):
+    _, page = docs()
+    c = Console(page, "/ws/signaling/{room}/{role}")
+    assert c.js("find('.url code').textContent").endswith("/ws/signaling/test-room/doctor")
+    c.fill(".room", "room 9")
+    assert c.js("find('.url code').textContent").endswith("/ws/signaling/room%209/doctor")
+    c.connect()
+    c.until("×", "closed 4400")
+    c.fill(".room", "room-9")
+    c.connect()
+    c.until("←", '"type":"joined"')
+    c.press(".heartbeat")
+    c.until("←", '{"type":"pong"}')
+    c.fill(".message", '{"type":"leave"}')
+    c.press(".send .primary")
+    c.until("×", "closed 1000")
+
+
+def test_the_console_offers_the_roles_there_are(docs):
+    _, page = docs()
+    c = Console(page, "/video/{room}/{role}")
+    assert c.js("[...find('select.role').options].map(o => o.value)") == ["doctor", "patient"]
+    assert c.js("find('.free-role').hidden") is True and c.js("find('.token-field').hidden") is True
+    c.fill("select.role", "patient")
+    c.connect()
+    c.until("←", '"userType":"patient"')
 
 
 def test_a_token_is_not_shown(docs):

@@ -9,18 +9,23 @@ const asked = new URLSearchParams(location.hash.slice(1));
 
 let client = null;    // our place in the room
 let media = null;     // camera and microphone; null: this side only looks and listens
-let peer = null;      // {id, pc, offered}: the other side
+let peer = null;      // {id, pc, offered, work}: the other side
 let iceServers = [];
-let work = Promise.resolve();
 
 const say = (text, bad = false) => {
   at("state").textContent = text;
   at("state").classList.toggle("bad", bad);
 };
 
-/** One after the other, each message whole: a candidate may not overtake its offer. */
+/**
+ * One step after the other: a candidate may not overtake its offer. The queue is the peer's own, because what a connection was
+ * asked for is never answered once it is closed.
+ */
 function inOrder(step) {
-  work = work.then(step).catch(e => say(`The call could not be set up: ${e.message}`, true));
+  const mine = peer;
+  mine.work = mine.work
+    .then(() => mine === peer && step(mine.pc, mine.id))
+    .catch(e => mine === peer && say(`The call could not be set up: ${e.message}`, true));
 }
 
 // ---- the connection between the browsers ----
@@ -35,7 +40,7 @@ function drop() {
 function connectTo(id, offered) {
   drop();
   const pc = new RTCPeerConnection({iceServers});
-  const mine = peer = {id, pc, offered};
+  const mine = peer = {id, pc, offered, work: Promise.resolve()};
   for (const kind of ["audio", "video"]) {
     const track = media?.getTracks().find(t => t.kind === kind);
     if (track) pc.addTrack(track, media);
@@ -51,7 +56,6 @@ function connectTo(id, offered) {
     if (pc.connectionState === "connected") say("In a call.");
     else if (pc.connectionState === "failed") fail(mine);
   };
-  return pc;
 }
 
 /** The way between the browsers is cut; while the other side is in the room, its offerer tries again. */
@@ -59,30 +63,40 @@ function fail({id, offered}) {
   drop();
   if (!client?.peers.has(id)) return;
   say("The connection between the browsers broke.", true);
-  if (offered) inOrder(() => offer(id));
+  if (offered) offer(id);
 }
 
-async function offer(id) {
-  const pc = connectTo(id, true);
-  say("Somebody came. Connecting …");
-  await pc.setLocalDescription();
-  client?.send({type: "offer", to: id, sdp: pc.localDescription.sdp});
+function offer(to) {
+  connectTo(to, true);
+  say("Somebody is here. Connecting …");
+  inOrder(async pc => {
+    await pc.setLocalDescription();
+    client?.send({type: "offer", to, sdp: pc.localDescription.sdp});
+  });
 }
 
-async function answer({from, sdp}) {
-  const pc = connectTo(from.id, false);
+function onOffer({from, sdp}) {
+  connectTo(from.id, false);
   say("Connecting …");
-  await pc.setRemoteDescription({type: "offer", sdp});
-  await pc.setLocalDescription();
-  client?.send({type: "answer", to: from.id, sdp: pc.localDescription.sdp});
+  inOrder(async (pc, to) => {
+    await pc.setRemoteDescription({type: "offer", sdp});
+    await pc.setLocalDescription();
+    client?.send({type: "answer", to, sdp: pc.localDescription.sdp});
+  });
 }
 
-const fromPeer = message => message.from?.id === peer?.id;
+function onAnswer({from, sdp}) {
+  if (from.id === peer?.id) inOrder(pc => pc.setRemoteDescription({type: "answer", sdp}));
+}
+
+function onCandidate({from, candidate}) {
+  if (from.id === peer?.id) inOrder(pc => pc.addIceCandidate(candidate).catch(() => {})); // one of several ways
+}
 
 // ---- the room ----
 
 function onCame({id}) {
-  if (!peer || !client.peers.has(peer.id)) inOrder(() => offer(id)); // a third person stays outside of this call
+  if (!peer || !client.peers.has(peer.id)) offer(id); // a third person stays outside of this call
 }
 
 /** Who hung up is gone. Whose way to the broker was lost may still be seen, and soon come back. */
@@ -104,9 +118,9 @@ function enter(room, role) {
   client.on("user-joined", onCame);
   client.on("user-returned", onCame);
   client.on("user-left", onLeft);
-  client.on("message:offer", m => inOrder(() => answer(m)));
-  client.on("message:answer", m => inOrder(() => fromPeer(m) && peer.pc.setRemoteDescription({type: "answer", sdp: m.sdp})));
-  client.on("message:candidate", m => inOrder(() => fromPeer(m) && peer.pc.addIceCandidate(m.candidate).catch(() => {})));
+  client.on("message:offer", onOffer);
+  client.on("message:answer", onAnswer);
+  client.on("message:candidate", onCandidate);
   client.on("error", ({message}) => console.warn(message));
 }
 
