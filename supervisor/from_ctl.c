@@ -151,6 +151,14 @@ static void on_CTL_TICKET(void *ctx, const struct msg_id *m, struct str tail,
     c->question = ask_one(c->s, MSG_TICKET, tail, &reply, c);
 }
 
+static void on_CTL_NOTIFY(void *ctx, const struct msg_id *m, struct str tail,
+                          int *fd UNUSED)
+{
+    struct client *c = ctx;
+    if (begin(c, m->id, CLIENT_ASKS))
+        c->question = ask_one(c->s, MSG_NOTIFY, tail, &reply, c);
+}
+
 static void on_CTL_RELOAD(void *ctx, const struct msg_id *m, struct str tail UNUSED,
                           int *fd UNUSED)
 {
@@ -218,6 +226,7 @@ static const struct msg_handlers from_ctl = {
     .CTL_KICK = on_CTL_KICK,
     .CTL_SEND = on_CTL_SEND,
     .CTL_TICKET = on_CTL_TICKET,
+    .CTL_NOTIFY = on_CTL_NOTIFY,
     .CTL_RELOAD = on_CTL_RELOAD,
     .CTL_DRAIN = on_CTL_DRAIN,
     .CTL_STOP = on_CTL_STOP,

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/hub/inbox_post.h"
 #include "worker/hub/publication.h"
 #include "worker/hub/tickets.h"
 #include "worker/protocols/events.h"
@@ -213,6 +214,31 @@ static void on_TICKET(void *ctx, const struct msg_id *m, struct str tail, int *f
     free(s);
 }
 
+static void on_notified(void *ctx, const struct inbox_posted *p)
+{
+    struct sending *s = ctx;
+    bool ok = p->type == BUS_TEXT;
+    COUNT_ADD(s->w->counters, inbox_published, p->stored);
+    if (ok)
+        CHAN_SEND(&s->w->chan, ROW, struct msg_id, p->ids, -1, .id = s->id);
+    end(s->w, s->id, ok ? END_OK : END_UNAVAILABLE, (int64_t)p->stored,
+        ok ? "" : failure(&(struct bus_reply){.type = p->type, .text = p->why}));
+    free(s);
+}
+
+static void on_NOTIFY(void *ctx, const struct msg_id *m, struct str tail, int *fd)
+{
+    (void)fd;
+    struct worker *w = ctx;
+    struct err e = {0};
+    struct sending *s = NEW(struct sending);
+    *s = (struct sending){w, m->id};
+    if (inbox_post(w->hub, &w->conf->main.inbox, tail, STR_NONE, on_notified, s, &e) == 0)
+        return;
+    end(w, m->id, END_USAGE, 0, e.text);
+    free(s);
+}
+
 static void on_COUNTERS(void *ctx, const struct msg_empty *m, struct str tail, int *fd)
 {
     (void)m;
@@ -254,6 +280,7 @@ const struct msg_handlers from_supervisor = {
     .KICK = on_KICK,
     .PUBLISH = on_PUBLISH,
     .TICKET = on_TICKET,
+    .NOTIFY = on_NOTIFY,
     .COUNTERS = on_COUNTERS,
     .LOG_LEVEL = on_LOG_LEVEL,
     .gone = on_gone,

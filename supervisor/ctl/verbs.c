@@ -4,6 +4,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/scan.h"
+#include "common/uuid.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/ctl/show.h"
 
@@ -168,6 +169,87 @@ VERB(send)
         status = order(ctl, cmd, &(struct msg_id){0}, buf_view(&tail));
     buf_free(&tail);
     return status;
+}
+
+/* A notification without an id is given one here: should the broker ask a second worker
+ * because the first one died, nobody gets it twice. */
+static int put_notification(struct buf *b, const char *arg, struct err *e)
+{
+    struct scan_member id = {.name = "id"};
+    struct buf data = {0};
+    int rc = read_data(arg, &data, e);
+
+    if (rc == 0 && scan_text(buf_view(&data), &id, 1) != SCAN_OBJECT)
+        rc =
+            err_set(e, "NOTIFICATION is not a JSON object: %s", log_esc(buf_view(&data)));
+    if (rc == 0) {
+        struct str object = scan_value_of(buf_view(&data)).raw, behind = object;
+        struct uuid uuid;
+        char text[UUID_TEXT + 1];
+        uuid_make(&uuid);
+        uuid_text(&uuid, text);
+        behind.p++, behind.n--;
+        if (id.value.type == SCAN_BAD) {
+            bool is_empty = !scan_next_member(object, &(size_t){0}, &id.value, &id.value);
+            buf_printf(b, "{\"id\":\"%s\"%s" STR_FMT, text, is_empty ? "" : ",",
+                       STR_ARG(behind));
+        } else {
+            buf_str(b, object);
+        }
+    }
+    buf_free(&data);
+    return rc;
+}
+
+static int put_notice(struct buf *b, const struct args *args, struct err *e)
+{
+    if (args_get(args, "--broadcast")) {
+        buf_str(b, STR("{\"broadcast\":true"));
+    } else {
+        buf_str(b, STR("{\"user\":"));
+        buf_json(b, str_of(args_get(args, "USER")));
+    }
+    buf_str(b, STR(",\"notification\":"));
+    if (put_notification(b, args_get(args, "NOTIFICATION"), e) < 0)
+        return -1;
+    buf_char(b, '}');
+    return check_tail(b, e) < 0 ? err_add(e, "user and notification are") : 0;
+}
+
+/* {"ids":{<user>:<id>}} */
+static void print_id(void *ctx, struct str row)
+{
+    struct ctl *ctl = ctx;
+    struct scan_member ids = {.name = "ids"};
+    struct scan_value user, id = {0};
+    struct buf json = {0}, scratch = {0}, clean = {0};
+
+    if (scan_text(row, &ids, 1) != SCAN_OBJECT || ids.value.type != SCAN_OBJECT ||
+        !scan_next_member(ids.value.raw, &(size_t){0}, &user, &id))
+        return;
+    buf_printf(&json, "{\"ok\":true,\"id\":" STR_FMT "}", STR_ARG(id.raw));
+    buf_escape(&clean, scan_string(&id, &scratch), 1024);
+    if (ctl->opt.json)
+        ctl_put_json(ctl->out, buf_view(&json));
+    else
+        fprintf(ctl->out, "%s\n", buf_cstr(&clean));
+    buf_free(&json);
+    buf_free(&scratch);
+    buf_free(&clean);
+}
+
+VERB(notify)
+{
+    struct buf tail = {0};
+    struct err e = {0};
+    uint64_t count;
+    enum msg_status status = END_USAGE;
+
+    if (put_notice(&tail, args, &e) == 0)
+        status = ctl_ask(ctl, cmd->message, &(struct msg_id){0}, buf_view(&tail),
+                         print_id, ctl, &count, &e);
+    buf_free(&tail);
+    return status == END_OK ? END_OK : ctl_fail(ctl, status, "%s", e.text);
 }
 
 /* 30s, 5m, 1h; the broker says how much is too much. */

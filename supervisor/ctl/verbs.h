@@ -11,6 +11,7 @@
 /* questions and orders to the broker: verbs.c */
 VERB(rows);
 VERB(send);
+VERB(notify);
 VERB(ticket);
 VERB(kick);
 VERB(plain);

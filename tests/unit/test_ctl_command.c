@@ -134,7 +134,8 @@ static void every_message_from_helioctl_has_a_command(void **state)
 static const struct {
     const char *line, *error;
 } refused[] = {
-    {"", "no command given: expected status, show, send, kick, reload, drain, stop, "
+    {"", "no command given: expected status, show, send, notify, ticket, kick, reload, "
+         "drain, stop, "
          "log-level, config, token, top, doctor, version or help"},
     {"shwo", "unknown command \"shwo\"; did you mean \"show\"?"},
     {"statsu", "unknown command \"statsu\"; did you mean \"status\"?"},
@@ -158,9 +159,9 @@ static const struct {
      "unexpected \"debgu\" after \"log-level\"; did you mean \"debug\"?"},
     {"reload now", "unexpected \"now\" after \"reload\""},
     {"config check", "incomplete command: expected FILE after \"config check\""},
-    {"\033[2J",
-     "unknown command \"\\x1b[2J\"; expected status, show, send, kick, reload, "
-     "drain, stop, log-level, config, token, top, doctor, version or help"},
+    {"\033[2J", "unknown command \"\\x1b[2J\"; expected status, show, send, notify, "
+                "ticket, kick, reload, "
+                "drain, stop, log-level, config, token, top, doctor, version or help"},
 };
 
 static void explains_what_is_wrong(void **state)

@@ -6,6 +6,7 @@
 
 static const struct api_route routes[] = {
     {"/api/events", "POST, OPTIONS", "", true, api_serve_events},
+    {"/api/notifications", "POST, OPTIONS", "", true, api_serve_notifications},
     {"/api/tickets", "POST, OPTIONS", "", true, api_serve_tickets},
     {"/metrics", "GET, HEAD, OPTIONS", NULL, false, api_serve_metrics},
 };

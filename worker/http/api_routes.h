@@ -25,6 +25,7 @@ int api_routes_read(struct api_call *call, const struct request *r,
                     struct err *e) NODISCARD;
 
 void api_serve_events(struct api_call *call, struct str body);
+void api_serve_notifications(struct api_call *call, struct str body);
 void api_serve_tickets(struct api_call *call, struct str body);
 void api_serve_metrics(struct api_call *call, struct str body);
 

@@ -1,11 +1,13 @@
 #include "worker/net/conn.h"
 
+#include "common/log.h"
 #include "common/mem.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define ROOM "conn"
 #define IOV_BATCH 64
 #define DRAIN_BYTES_MAX (64u << 20) /* thrown away while waiting for the peer's FIN */
 
@@ -216,6 +218,18 @@ static void end_output(struct conn *c)
     }
 }
 
+/* The client vanished with something on its way to it: routine. */
+static void note_failed_send(const struct conn *c)
+{
+    static struct log_limit limit;
+    unsigned swallowed = 0;
+    const char *why = strerror(errno);
+    COUNT(c->net->counters, sends_failed);
+    if (log_permit(&limit, 5, 10000, &swallowed))
+        log_warn("a send failed %s cause=\"%s\" unlogged=%u", conn_esc(c), why,
+                 swallowed);
+}
+
 /* Writes what is queued until it is gone or the socket takes no more. */
 static void write_some(struct conn *c)
 {
@@ -224,6 +238,7 @@ static void write_some(struct conn *c)
         int n = outq_gather(&c->out, iov, IOV_BATCH);
         ssize_t sent = c->transport->write(c, iov, n);
         if (sent < 0) {
+            note_failed_send(c);
             conn_close(c, strerror(errno));
             return;
         }

@@ -8,6 +8,7 @@ const struct protocol *protocol_find(int conf_protocol)
         [PROTOCOL_EVENTS] = &protocol_events,
         [PROTOCOL_ECHO] = &protocol_echo,
         [PROTOCOL_SIGNALING] = &protocol_signaling,
+        [PROTOCOL_NOTIFICATIONS] = &protocol_notifications,
     };
     return protocols[conf_protocol];
 }

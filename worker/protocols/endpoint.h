@@ -16,7 +16,8 @@ struct services {
     struct net *net;
     struct hub *hub;
     struct webhooks *webhooks;
-    int64_t started_ms; /* of the worker: heartbeat sweeps count from here */
+    int64_t started_ms;      /* of the worker: heartbeat sweeps count from here */
+    struct readers *readers; /* NULL while no endpoint is one of notifications */
 };
 
 /* One configuration generation of one endpoint. */

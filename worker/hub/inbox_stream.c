@@ -1,0 +1,246 @@
+#include "worker/hub/inbox_stream.h"
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "worker/hub/inbox_post.h"
+
+#define ROOM "inbox"
+
+#define BATCH "16"
+#define LOOK_MS                                                                          \
+    200            /* between two looks when there was nothing; a quarter more or less   \
+                    */
+#define SOON_MS 10 /* after something was there */
+#define DOWN_MS 1000
+#define CLAIM_EVERY 10       /* looks */
+#define ABANDONED_MS "10000" /* much longer than it takes to store a batch */
+
+extern const struct str inbox_stream_lua;
+static struct script script = {.text = &inbox_stream_lua};
+
+struct inbox_stream {
+    struct net *net;
+    struct hub *hub;
+    struct conf_inbox limits;
+    struct event timer;
+    int64_t wait_ms;
+    unsigned looks;
+    bool is_gone; /* freed when what is under way has been answered */
+    bool is_asking;
+    struct buf batch; /* what the last look found */
+    size_t under_way; /* entries of it that are being stored */
+    struct buf done;  /* ids of entries that may be acknowledged, NUL behind each … */
+    size_t done_n;    /* … and how many */
+    struct log_limit malformed;
+};
+
+struct entry {
+    struct str id, wrong, body, own_id;
+};
+
+/* An entry that is being stored. */
+struct errand {
+    struct inbox_stream *s;
+    char id[64];
+};
+
+static void look(struct inbox_stream *s);
+
+static void on_timer(UNUSED evutil_socket_t fd, UNUSED short what, void *ctx)
+{
+    look(ctx);
+}
+
+static void arm(struct inbox_stream *s, int64_t ms)
+{
+    uint8_t jitter;
+    random_bytes(&jitter, 1);
+    ms = ms * (192 + jitter / 2) / 256; /* not all workers at once */
+    struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+    evtimer_add(&s->timer, &tv);
+}
+
+static void free_stream(struct inbox_stream *s)
+{
+    buf_free(&s->batch);
+    buf_free(&s->done);
+    free(s);
+}
+
+/* Nothing is under way any more: when is the next look? */
+static void rest(struct inbox_stream *s, bool was_worth_it)
+{
+    if (s->is_gone) {
+        free_stream(s);
+        return;
+    }
+    s->wait_ms = was_worth_it ? SOON_MS : MIN(s->wait_ms * 2, LOOK_MS);
+    arm(s, hub_is_up(s->hub) ? s->wait_ms : DOWN_MS);
+}
+
+/* ---- entries ---- */
+
+static void note_done(struct inbox_stream *s, struct str id)
+{
+    buf_str(&s->done, id);
+    buf_char(&s->done, '\0');
+    s->done_n++;
+}
+
+static void pass_over(struct inbox_stream *s, struct str id, const char *why)
+{
+    unsigned swallowed = 0;
+    COUNT(s->net->counters, stream_malformed);
+    note_done(s, id);
+    if (log_permit(&s->malformed, 5, 60000, &swallowed))
+        log_warn("an entry of the stream heliod:notify is passed over entry=%s "
+                 "unlogged=%u: %s",
+                 log_esc(id), swallowed, why);
+}
+
+static void on_posted(void *ctx, const struct inbox_posted *p)
+{
+    struct errand *a = ctx;
+    struct inbox_stream *s = a->s;
+    if (p->type == BUS_TEXT) {
+        COUNT(s->net->counters, stream_taken);
+        COUNT_ADD(s->net->counters, inbox_published, p->stored);
+        note_done(s, str_of(a->id));
+    } else {
+        log_debug("an entry of the stream is tried again later entry=%s", a->id);
+    }
+    free(a);
+    if (--s->under_way == 0 && !s->is_asking)
+        rest(s, p->type == BUS_TEXT);
+}
+
+/* Without an id of its own a notification has the entry's: should this worker die before
+ * it acknowledges, nobody gets it twice. */
+static void store(struct inbox_stream *s, const struct entry *e)
+{
+    struct err why = {0};
+    struct buf own = {0};
+    struct errand *a = NEW(struct errand);
+    a->s = s;
+    snprintf(a->id, sizeof(a->id), STR_FMT, STR_ARG(e->id));
+    if (!e->own_id.n)
+        buf_printf(&own, "stream-%s", a->id);
+    s->under_way++;
+    int rc = inbox_post(s->hub, &s->limits, e->body,
+                        e->own_id.n ? e->own_id : buf_view(&own), on_posted, a, &why);
+    if (rc != 0) {
+        s->under_way--;
+        pass_over(s, e->id, why.text);
+        free(a);
+    }
+    buf_free(&own);
+}
+
+static bool take_string(struct str *from, struct str *out)
+{
+    uint64_t n;
+    struct str behind;
+    struct str digits = str_split(*from, ':', &behind);
+    if (!behind.p || !str_to_u64(digits, behind.n, &n) || n >= behind.n ||
+        behind.p[n] != ',')
+        return false;
+    *out = (struct str){behind.p, n};
+    *from = (struct str){behind.p + n + 1, behind.n - n - 1};
+    return true;
+}
+
+static bool take_entry(struct str *from, struct entry *e)
+{
+    return take_string(from, &e->id) && take_string(from, &e->wrong) &&
+           take_string(from, &e->body) && take_string(from, &e->own_id);
+}
+
+static size_t go_through(struct inbox_stream *s)
+{
+    struct str rest_of = buf_view(&s->batch);
+    struct entry e;
+    size_t n = 0;
+    for (; take_entry(&rest_of, &e); n++) {
+        if (!e.wrong.n) {
+            store(s, &e);
+            continue;
+        }
+        struct buf why = {0};
+        buf_str(&why, e.wrong);
+        pass_over(s, e.id, buf_cstr(&why));
+        buf_free(&why);
+    }
+    return n;
+}
+
+/* ---- looking ---- */
+
+static void on_found(void *ctx, const struct bus_reply *r)
+{
+    struct inbox_stream *s = ctx;
+    size_t n = 0;
+    inbox_note_refusal(r);
+    if (r->type == BUS_TEXT && !s->is_gone) {
+        buf_clear(&s->batch);
+        buf_str(&s->batch, r->text);
+        n = go_through(s);
+    }
+    s->is_asking = false;
+    if (s->under_way == 0)
+        rest(s, n > 0);
+}
+
+/* Those that are dealt with are named in the next look; should it fail, somebody stores
+ * them once more, to no effect. */
+static void look(struct inbox_stream *s)
+{
+    struct str keys[] = {STR(INBOX_STREAM)};
+    struct str *args = mem_new((4 + s->done_n) * sizeof(*args));
+    struct buf done = s->done;
+    struct str names = buf_view(&done);
+    char body_max[16];
+    size_t n = 0;
+    snprintf(body_max, sizeof(body_max), "%d", STREAM_BODY_MAX);
+    args[n++] = str_of(hub_server_id(s->hub));
+    args[n++] = STR(BATCH);
+    args[n++] = str_of(body_max);
+    args[n++] = s->looks++ % CLAIM_EVERY ? STR("0") : STR(ABANDONED_MS);
+    for (size_t i = 0; i < s->done_n; i++)
+        args[n++] = str_split(names, '\0', &names);
+    s->done = (struct buf){0};
+    s->done_n = 0;
+    s->is_asking = true;
+    hub_eval(s->hub, &script, keys, 1, args, n, on_found, s);
+    free(args);
+    buf_free(&done);
+}
+
+/* ---- life ---- */
+
+struct inbox_stream *inbox_stream_new(struct net *net, struct hub *hub,
+                                      const struct conf_inbox *limits)
+{
+    struct inbox_stream *s = NEW(struct inbox_stream);
+    s->net = net;
+    s->hub = hub;
+    s->limits = *limits;
+    s->wait_ms = LOOK_MS;
+    evtimer_assign(&s->timer, net->base, on_timer, s);
+    arm(s, LOOK_MS);
+    return s;
+}
+
+void inbox_stream_configure(struct inbox_stream *s, const struct conf_inbox *limits)
+{
+    s->limits = *limits;
+}
+
+void inbox_stream_free(struct inbox_stream *s)
+{
+    if (!s)
+        return;
+    evtimer_del(&s->timer);
+    s->is_gone = true;
+    if (!s->is_asking && s->under_way == 0)
+        free_stream(s);
+}
