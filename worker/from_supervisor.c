@@ -61,6 +61,7 @@ static void on_LOST(void *ctx, const struct msg_empty *m, struct str tail, int *
     (void)m;
     (void)fd;
     struct worker *w = ctx;
+    cluster_lost(w->cluster, tail);
     LIST_EACH (node, &w->endpoints) {
         struct endpoint *e = container_of(node, struct endpoint, link);
         if (e->protocol->lost)

@@ -2,7 +2,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
-#include "worker/http/turned_away.h"
+#include "worker/people.h"
 
 #define ROWS_A_BREATH 500
 #define QUEUED_MAX (256 * 1024) /* bytes the channel may owe before more is added */
@@ -79,15 +79,9 @@ static bool has_address(const struct conn *c, struct str address)
     return same;
 }
 
-/* NULL: none yet, or turned away from all. */
-static const struct endpoint *endpoint_at(const struct conn *c)
-{
-    return c->env && !is_turned_away(c) ? endpoint_of(c) : NULL;
-}
-
 static bool is_at(const struct conn *c, struct str path)
 {
-    const struct endpoint *e = endpoint_at(c);
+    const struct endpoint *e = people_endpoint(c);
     return e && str_eq(e->set->c->path, path);
 }
 
@@ -95,9 +89,9 @@ static bool matches(const struct worker *w, const struct conn *c, const struct f
 {
     if (c->st.phase == CONN_DEAD)
         return false;
-    if (f->user.p && !str_eq(hub_user_of(c), f->user))
+    if (f->user.p && !str_eq(people_user(c), f->user))
         return false;
-    if (f->room.p && !hub_is_member(w->hub, c, f->room))
+    if (f->room.p && !people_is_in(w, c, f->room))
         return false;
     if (f->endpoint.p && !is_at(c, f->endpoint))
         return false;
@@ -125,7 +119,7 @@ static void describe(struct worker *w, struct conn *c, struct buf *row)
                "\",\"state\":\"%s\",\"age_ms\":%" PRId64 ",\"idle_ms\":%" PRId64
                ",\"queued\":%u",
                phase_name(c), now - c->st.opened_ms, now - c->st.seen_ms, c->out.bytes);
-    const struct endpoint *e = endpoint_at(c);
+    const struct endpoint *e = people_endpoint(c);
     if (e) {
         buf_str(row, STR(",\"endpoint\":"));
         buf_json(row, e->set->c->path);
@@ -187,9 +181,9 @@ static void tell_room(void *ctx, struct str room)
 
 static void tell_connection(struct telling *t, enum msg_what what, struct conn *c)
 {
-    struct str user = hub_user_of(c);
+    struct str user = people_user(c);
     if (what == QUERY_ROOMS) {
-        hub_each_room(c, tell_room, t);
+        people_each_room(c, tell_room, t);
     } else if (what == QUERY_USERS && user.p) {
         tell_name(t, "user", user, "connections", 1);
     } else if (what == QUERY_CONNECTIONS) {
@@ -240,7 +234,7 @@ void query_go_on(struct worker *w)
         go_on(w, container_of(node, struct answer, link));
 }
 
-/* All rooms or users: the hub has them counted. */
+/* All rooms or users: they are counted already. */
 struct names {
     struct telling telling;
     const char *what, *count;
@@ -262,8 +256,22 @@ static void query_names(struct worker *w, uint32_t id, uint32_t limit, bool room
     n.what = rooms ? "room" : "user";
     n.count = rooms ? "members" : "connections";
     hub_each(w->hub, rooms ? HUB_ROOM : HUB_USER, send_name, &n);
+    LIST_EACH (node, &w->endpoints) {
+        struct endpoint *e = container_of(node, struct endpoint, link);
+        if (rooms && e->protocol->each_room)
+            e->protocol->each_room(e, send_name, &n);
+    }
     buf_free(&n.telling.row);
     end_telling(&n.telling, n.rows);
+}
+
+/* Does the hub have all of them counted? */
+static bool has_counted(const struct worker *w, uint32_t what)
+{
+    bool all = true;
+    LIST_EACH (node, &w->endpoints)
+        all &= !container_of(node, struct endpoint, link)->protocol->user;
+    return what == QUERY_ROOMS || all;
 }
 
 static void query_walk(struct worker *w, struct answer *a, uint32_t limit)
@@ -288,12 +296,22 @@ void query_start(struct worker *w, uint32_t id, uint32_t what, uint32_t limit,
     if (filter_read(&a->filter, filter, &e) != 0) {
         end(w, id, END_USAGE, 0, e.text);
         answer_free(a);
-    } else if (what == QUERY_CONNECTIONS || !filter_is_empty(&a->filter)) {
+    } else if (what == QUERY_CONNECTIONS || !filter_is_empty(&a->filter) ||
+               !has_counted(w, what)) {
         query_walk(w, a, limit);
     } else {
         query_names(w, id, limit, what == QUERY_ROOMS);
         answer_free(a);
     }
+}
+
+static void kick(struct worker *w, struct conn *c)
+{
+    const struct protocol *p = people_endpoint(c) ? people_endpoint(c)->protocol : NULL;
+    COUNT(w->counters, closed_kicked);
+    if (p && p->kicked)
+        p->kicked(c);
+    session_close(c, 4411, "Disconnected by an operator");
 }
 
 int64_t query_kick(struct worker *w, struct str text, struct err *e)
@@ -306,8 +324,7 @@ int64_t query_kick(struct worker *w, struct str text, struct err *e)
         struct conn *c = w->net.conns[i];
         if (c->st.phase != CONN_OPEN || !matches(w, c, &f))
             continue;
-        COUNT(w->counters, closed_kicked);
-        session_close(c, 4411, "Disconnected by an operator");
+        kick(w, c);
         n++;
     }
     json_object_put(f.json);

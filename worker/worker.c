@@ -4,6 +4,7 @@
 #include "common/fd.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/census.h"
 #include "worker/hub/bus_redis.h"
 #include "worker/protocols/events.h"
 #include "worker/query.h"
@@ -222,6 +223,7 @@ void worker_stop(struct worker *w, unsigned code, int64_t timeout_ms)
     w->end_code = code;
     w->leave_ms = leave;
     w->site.is_leaving = true;
+    cluster_leave(w->cluster);
     acceptor_drain_all(&w->acceptor);
     log_info("stopping: %zu connections are told %u", w->net.conns_n, code);
     tell_all(w);
@@ -252,6 +254,8 @@ static void look_at_the_end(struct worker *w)
         worker_stop(w, 1012, w->conf->main.shutdown_timeout);
     else if (is_late)
         w->done = true;
+    if (w->done)
+        cluster_leave(w->cluster);
 }
 
 /* ---- chores ---- */
@@ -314,6 +318,21 @@ static int say_hello(struct worker *w, struct err *e)
     return rc == 0 ? 0 : err_set(e, "the supervisor takes no message");
 }
 
+/* A node is a supervisor's life on a machine. */
+static void open_cluster(struct worker *w)
+{
+    char host[64] = "";
+    if (gethostname(host, sizeof(host) - 1) != 0 || !host[0])
+        snprintf(host, sizeof(host), "localhost");
+    snprintf(w->node, sizeof(w->node), "%s:%d", host, getppid());
+    w->cluster = cluster_new(w->hub, &w->net,
+                             &(struct cluster_self){.node = str_of(w->node),
+                                                    .slot = w->slot,
+                                                    .number = w->number,
+                                                    .answer = census_answer,
+                                                    .ctx = w});
+}
+
 static int worker_open(struct worker *w, struct err *e)
 {
     w->counters = counters_map(WORKER_FD_COUNTERS, e);
@@ -334,8 +353,12 @@ static int worker_open(struct worker *w, struct err *e)
     w->acceptor.on_accept = on_accept;
     w->acceptor.on_drained = worker_drained;
     w->hub = hub_new(&w->net, events_seal);
-    w->site = (struct http_site){
-        .not_ready = not_ready, .ctx = w, .hub = w->hub, .metrics = &w->metrics};
+    open_cluster(w);
+    w->site = (struct http_site){.not_ready = not_ready,
+                                 .ctx = w,
+                                 .hub = w->hub,
+                                 .cluster = w->cluster,
+                                 .metrics = &w->metrics};
     w->webhooks = webhooks_new(w->base, &w->book, w->counters, e);
     if (!w->webhooks)
         return -1;
@@ -365,6 +388,7 @@ static void worker_close(struct worker *w)
     net_fini(&w->net);
     close_bus(w);
     webhooks_free(w->webhooks);
+    cluster_free(w->cluster);
     hub_free(w->hub);
     shadow_drop(&w->shadow);
     LIST_EACH_SAFE (node, &w->endpoints)

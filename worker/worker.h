@@ -29,6 +29,8 @@ struct worker {
     struct addresses book;
     struct webhooks *webhooks;
     struct hub *hub;
+    struct cluster *cluster;
+    char node[80];   /* this broker, among all */
     struct bus *bus; /* NULL before the first configuration */
     struct services services;
     struct http_site site;

@@ -28,6 +28,7 @@ static const char *reason_phrase(unsigned status)
         {415, "Unsupported Media Type"},
         {417, "Expectation Failed"},
         {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {503, "Service Unavailable"},
         {505, "HTTP Version Not Supported"},
@@ -46,6 +47,7 @@ static const char *extra_field(unsigned status)
         return "WWW-Authenticate: Bearer\r\n";
     case 426:
         return "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    case 429:
     case 503:
         return "Retry-After: 1\r\n";
     default:

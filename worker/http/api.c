@@ -165,7 +165,7 @@ static void begin(struct api_call *call, const struct request *r, bool has_more)
     struct err e;
     if (api_routes_read(call, r, &e) != 0)
         api_turn_down(call, 400, "bad-url",
-                      "Encode the segments of the path and the values of the query as "
+                      "See HTTP API in heliod-protocol(7); encode segments and values as "
                       "encodeURIComponent does.",
                       "The URL cannot be used: %s.", e.text);
     else if (!call->route->takes_json)

@@ -27,7 +27,8 @@ struct api_call {
     struct buf name, after; /* out of path and query, decoded: UTF-8 */
     unsigned limit;         /* out of the query */
     struct metrics_wait wait;
-    char key[65]; /* its name, escaped, for the log */
+    enum cluster_what asks; /* of the cluster */
+    char key[65];           /* its name, escaped, for the log */
 };
 
 /* c->proto from now on. */

@@ -4,11 +4,19 @@
 
 #define SHOWN_MAX 40
 
+#define LISTS "GET, HEAD, OPTIONS"
+
 static const struct api_route routes[] = {
+    {"/api/rooms", LISTS, "limit, after", false, api_serve_rooms},
+    {"/api/rooms/{room}", LISTS, "limit, after", false, api_serve_room},
+    {"/api/users/{user}", LISTS, "limit, after", false, api_serve_user},
+    {"/api/users/{user}/connections", "DELETE, OPTIONS", "", false, api_serve_kick_user},
+    {"/api/clients/{id}", "DELETE, OPTIONS", "", false, api_serve_kick_client},
+    {"/api/stats", LISTS, "", false, api_serve_stats},
     {"/api/events", "POST, OPTIONS", "", true, api_serve_events},
     {"/api/notifications", "POST, OPTIONS", "", true, api_serve_notifications},
     {"/api/tickets", "POST, OPTIONS", "", true, api_serve_tickets},
-    {"/metrics", "GET, HEAD, OPTIONS", NULL, false, api_serve_metrics},
+    {"/metrics", LISTS, NULL, false, api_serve_metrics},
 };
 
 /* Segment by segment, still encoded. */

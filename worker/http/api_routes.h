@@ -24,6 +24,13 @@ bool api_routes_allow(const struct api_route *route, struct str method);
 int api_routes_read(struct api_call *call, const struct request *r,
                     struct err *e) NODISCARD;
 
+/* What all workers of all brokers know together. */
+void api_serve_rooms(struct api_call *call, struct str body);
+void api_serve_room(struct api_call *call, struct str body);
+void api_serve_user(struct api_call *call, struct str body);
+void api_serve_stats(struct api_call *call, struct str body);
+void api_serve_kick_client(struct api_call *call, struct str body);
+void api_serve_kick_user(struct api_call *call, struct str body);
 void api_serve_events(struct api_call *call, struct str body);
 void api_serve_notifications(struct api_call *call, struct str body);
 void api_serve_tickets(struct api_call *call, struct str body);

@@ -6,7 +6,7 @@
 
 #include "worker/http/metrics.h"
 #include "worker/http/route.h"
-#include "worker/hub/hub.h"
+#include "worker/hub/cluster.h"
 
 struct http_site {
     struct routes routes;
@@ -18,6 +18,7 @@ struct http_site {
     bool is_leaving;              /* the worker serves no more requests than it has to */
     const struct conf_main *conf; /* keys and origins of the API */
     struct hub *hub;              /* what the API publishes to */
+    struct cluster *cluster;      /* whom the API asks */
     struct metrics *metrics;
 };
 

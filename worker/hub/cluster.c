@@ -9,11 +9,10 @@
 #define ROOM "cluster"
 #define CHANNEL_ALL TOPIC_PREFIX "w"
 #define ABOUT_MAX 1024
-#define MEMBERS_MAX 1024 /* as cluster_renew.lua lists them */
+#define MEMBERS_MAX 1024 /* as cluster.lua lists them */
 
-extern const struct str cluster_renew_lua, cluster_leave_lua;
-static struct script renew_script = {.text = &cluster_renew_lua};
-static struct script leave_script = {.text = &cluster_leave_lua};
+extern const struct str cluster_lua;
+static struct script script = {.text = &cluster_lua};
 static const struct str keys[] = {STR(TOPIC_PREFIX "{workers}"),
                                   STR(TOPIC_PREFIX "{workers}:about")};
 
@@ -70,16 +69,20 @@ static void arm(struct event *ev, int64_t ms)
     event_add(ev, &tv);
 }
 
-/* question empty: none. */
-static void renew(struct cluster *c, struct str question, bus_reply_fn fn, void *ctx)
+/* about empty: it leaves. question empty: none. */
+static void enter(struct cluster *c, struct str id, struct str about, struct str question,
+                  bus_reply_fn fn, void *ctx)
 {
     char lease[16];
     snprintf(lease, sizeof(lease), "%d", CLUSTER_LEASE_MS);
-    struct str args[] = {str_of(hub_server_id(c->hub)),
-                         c->has_left ? STR_NONE : buf_view(&c->about), str_of(lease),
-                         question};
-    hub_eval(c->hub, &renew_script, keys, ARRAY_LEN(keys), args, ARRAY_LEN(args), fn,
-             ctx);
+    struct str args[] = {id, about, str_of(lease), question};
+    hub_eval(c->hub, &script, keys, ARRAY_LEN(keys), args, ARRAY_LEN(args), fn, ctx);
+}
+
+static void renew(struct cluster *c, struct str question, bus_reply_fn fn, void *ctx)
+{
+    enter(c, str_of(hub_server_id(c->hub)), c->has_left ? STR_NONE : buf_view(&c->about),
+          question, fn, ctx);
 }
 
 static void on_renewed(void *ctx, const struct bus_reply *r)
@@ -114,11 +117,16 @@ static void on_up(struct hub_watch *w)
     on_renew(-1, 0, container_of(w, struct cluster, watch));
 }
 
+static void on_down(struct hub_watch *w, UNUSED const char *why)
+{
+    event_del(&container_of(w, struct cluster, watch)->renew);
+}
+
 static void on_struck(UNUSED void *ctx, UNUSED const struct bus_reply *r) {}
 
 static void strike_off(struct cluster *c, struct str id)
 {
-    hub_eval(c->hub, &leave_script, keys, ARRAY_LEN(keys), &id, 1, on_struck, NULL);
+    enter(c, id, STR_NONE, STR_NONE, on_struck, NULL);
 }
 
 void cluster_leave(struct cluster *c)
@@ -404,6 +412,7 @@ struct cluster *cluster_new(struct hub *h, struct net *net,
     hub_listen(h, &c->own, buf_view(&own), on_answer);
     buf_free(&own);
     c->watch.up = on_up;
+    c->watch.down = on_down;
     hub_watch(h, &c->watch);
     return c;
 }

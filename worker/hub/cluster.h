@@ -57,7 +57,7 @@ void cluster_leave(struct cluster *c);
 /* So did another one, without a farewell. */
 void cluster_lost(struct cluster *c, struct str server_id);
 
-/* v NULL: why says what Redis said. Else all there are, answered or not. */
+/* why NULL: v are all there are, answered or not. Else what Redis said instead. */
 typedef void (*cluster_answered_fn)(void *ctx, const struct cluster_member *v, size_t n,
                                     const struct bus_reply *why);
 /* fn is called exactly once, within CLUSTER_ANSWER_MS, perhaps before cluster_ask

@@ -47,9 +47,11 @@ struct protocol {
     void (*lost)(struct endpoint *e, struct str server_id);
     /* Appends members (`,"user":"u1","rooms":3`) to a helioctl row. */
     void (*describe)(struct conn *c, struct buf *json);
-    /* The user a connection belongs to; p NULL: none. */
+    /* The user a connection belongs to; p NULL: none. NULL: the hub knows. */
     struct str (*user)(const struct conn *c);
-    /* The rooms this worker has members in. */
+    /* The one room a connection is in; p NULL: none (yet). NULL: the hub knows. */
+    struct str (*room)(const struct conn *c);
+    /* The rooms this worker has members in. NULL: the hub knows. */
     void (*each_room)(struct endpoint *e,
                       void (*fn)(void *ctx, struct str room, size_t members), void *ctx);
     /* An operator closes this connection (4411); it still has to be closed. */

@@ -148,6 +148,12 @@ static struct str user_of(const struct conn *c)
     return m->user ? str_of(m->user) : STR_NONE;
 }
 
+static struct str room_of(const struct conn *c)
+{
+    const struct signaling_member *m = member_of(c);
+    return m->state == MEMBER_IN ? str_of(m->room_name) : STR_NONE;
+}
+
 static void describe(struct conn *c, struct buf *json)
 {
     const struct signaling_member *m = member_of(c);
@@ -192,6 +198,7 @@ const struct protocol protocol_signaling = {
     .lost = on_lost,
     .describe = describe,
     .user = user_of,
+    .room = room_of,
     .each_room = each_room,
     .kicked = on_kicked,
 };

@@ -1,5 +1,6 @@
--- A worker renews its place in the register, and those that did not are struck off; it may ask all others something.
--- KEYS: the deadlines, what is known of each. ARGV: prefix, serverId, about ("": it is no member), lease in ms, question ("": none).
+-- A worker renews its place in the register, or leaves it; those that did not renew theirs are struck off; it may ask all others something.
+-- One script, so that Redis knows it when a worker leaves: there is no time to send it again then.
+-- KEYS: the deadlines, what is known of each. ARGV: prefix, serverId, about ("": it leaves), lease in ms, question ("": none).
 -- With a question: a line for each worker, its serverId and what is known of it.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -12,6 +13,9 @@ if ARGV[3] ~= '' then
     redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
     redis.call('PEXPIRE', KEYS[1], ARGV[4] * 10)
     redis.call('PEXPIRE', KEYS[2], ARGV[4] * 10)
+else
+    redis.call('ZREM', KEYS[1], ARGV[2])
+    redis.call('HDEL', KEYS[2], ARGV[2])
 end
 if ARGV[5] == '' then return '' end
 redis.call('PUBLISH', ARGV[1] .. 'heliod:w', ARGV[5])
