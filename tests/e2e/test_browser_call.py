@@ -11,6 +11,8 @@ import pytest
 from chromium import Browser, Site
 from conftest import ROOT, eventually
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one after the other: browsers are big
+
 ASSETS = ROOT / "worker/http/assets"
 PATH = "/ws/signaling/{room}/{role}"
 EAVESDROP = """

@@ -10,6 +10,8 @@ from chromium import Browser, Site
 from conftest import ROOT, eventually
 from rawws import Raw
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one after the other: browsers are big
+
 SOURCE = ROOT / "worker/http/assets/heliod.js"
 
 
@@ -389,3 +391,61 @@ def test_pages_of_the_inbox_answer_who_asked(shared, tab):
     })()""")
     assert pages == [None, [{"type": "list", "limit": 1}, {"type": "list", "before": "gone"}, {"type": "list"}],
                      {"notifications": [{"id": "1"}], "more": True}, None, None]
+
+
+# ---- signaling, against the real one ----
+
+def rooms(shared):
+    return shared(endpoints=[{"path": "/ws/signaling/{room}/{role}", "protocol": "signaling", "allowed_origins": ["*"], "roles": ["doctor", "patient"]}])
+
+
+def enter(page, b, options, name="c"):
+    page.js(f"globalThis.{name} = watch(new heliod.SignalingClient('{b.url}/ws/signaling/{{room}}/{{role}}', {options}), 'user-joined', 'user-left'); 0")
+
+
+def test_signaling_talks(shared, tab):
+    b = rooms(shared)
+    doctor, patient = tab(b), tab(b)
+    enter(doctor, b, "{room: 'talk', role: 'doctor', heartbeat: 100}")
+    doctor.until("c.state === 'open'")
+    enter(patient, b, "{room: 'talk', role: 'patient'}")
+    patient.until("c.state === 'open'")
+    me = told(doctor, "open")[0][0]["id"]
+    assert patient.js("[...c.peers]") == [[me, {"id": me, "userType": "doctor"}]]
+    patient.js(f"c.send({{type: 'offer', to: '{me}', sdp: 'x'}})")
+    doctor.until("told.some(t => t[0] === 'message')")
+    other = told(patient, "open")[0][0]["id"]
+    assert told(doctor, "message") == [[{"type": "offer", "to": me, "sdp": "x", "from": {"id": other, "userType": "patient"}}]]
+    doctor.js("c.send({type: 'offer', to: 'nobody'})")
+    doctor.until("told.some(t => t[0] === 'error')")
+    assert told(doctor, "error")[0][0]["code"] == "no-such-peer"
+    patient.js("c.leave(); 0")
+    doctor.until("told.some(t => t[0] === 'user-left')")
+    assert told(doctor, "user-left")[0][0]["reason"] == "left" and doctor.js("c.peers.size") == 0
+    assert doctor.js("c.state") == "open" and told(doctor, "lost") == []
+
+
+@pytest.mark.parametrize("options, code, part", [
+    ("{role: 'doctor'}", 4400, "room"), ("{room: undefined, role: 'doctor'}", 4400, "room"), ("{room: 'null', role: 'doctor'}", 4400, "null"),
+    ("{room: 'r', role: 'cook'}", 4400, "cook"), ("{room: 'r', role: 'doctor', session: '?'}", 4400, "session")])
+def test_signaling_is_told_what_its_url_lacks(shared, tab, options, code, part):
+    b = rooms(shared)
+    page = tab(b)
+    enter(page, b, options)
+    page.until("c.state === 'ended'")
+    end = told(page, "end")[0][0]
+    assert end["code"] == code and part in end["reason"] and told(page, "lost") == []
+
+
+def test_signaling_does_not_fight_for_its_place(shared, tab):
+    """The same tab a second time takes over, another tab is refused, and neither tries again."""
+    b = rooms(shared)
+    page, other = tab(b), tab(b)
+    enter(page, b, "{room: 'place', role: 'doctor'}")
+    page.until("c.state === 'open'")
+    enter(other, b, "{room: 'place', role: 'doctor'}")
+    other.until("c.state === 'ended'")
+    assert told(other, "end")[0][0]["code"] == 4409
+    enter(page, b, "{room: 'place', role: 'doctor'}", "second")
+    page.until("c.state === 'ended' && second.state === 'open'")
+    assert told(page, "end")[0][0]["code"] == 4410 and told(page, "lost") == [] and told(other, "lost") == []

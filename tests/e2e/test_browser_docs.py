@@ -6,6 +6,8 @@ import pytest
 from chromium import Browser
 from conftest import eventually
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one after the other: browsers are big
+
 PATHS = {
     "/ws": {"protocol": "events", "auth": {"method": "anonymous"}, "rooms": {"join": ["public-*"], "publish": ["public-*"]}},
     "/ws/signaling/{room}/{role}": {"protocol": "signaling"},

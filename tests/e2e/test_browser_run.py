@@ -10,6 +10,8 @@ import pytest
 from chromium import Browser, Site
 from conftest import BUILD, ROOT, Broker, eventually, free_port
 
+pytestmark = pytest.mark.xdist_group("chromium")  # one after the other: browsers are big
+
 
 @pytest.fixture(scope="module")
 def newcomer():

@@ -198,16 +198,18 @@ def test_its_close_codes_are_those_of_the_manual(b):
     page = Page(ask(b)[2])
     codes = manual()
     assert len(codes) > 15
-    assert [r[0] for r in page.rows] == sorted(codes)
-    assert [e[1]["data-code"] for e in page.elements if "data-code" in e[1]] == sorted(codes)
+    assert list(dict.fromkeys(r[0] for r in page.rows)) == sorted(codes)
+    assert [e[1]["data-code"] for e in page.elements if "data-code" in e[1]] == [r[0] for r in page.rows]
     for code, reason, cause, remedy, again in page.rows:
-        assert cause and remedy and again in ("yes", "no", "events only"), code
-        if len(codes[code]) == 1 and "u2026" not in codes[code][0]:
-            assert reason == codes[code][0], code
+        assert cause and remedy and again in ("yes", "no"), code
+        rows = sum(r[0] == code for r in page.rows)
+        if rows > 1 or len(codes[code]) == 1 and "u2026" not in codes[code][0]:
+            assert reason in codes[code], code
 
 
 def test_its_clients_give_up_where_the_table_says_so(b):
     text = ask(b)[2]
-    final = [r[0] for r in Page(text).rows if r[4] == "no"]
+    again = {r[0] for r in Page(text).rows if r[4] == "yes"}
+    final = [r[0] for r in Page(text).rows if r[0] not in again]
     lists = re.findall(r"FINAL = (?:new Set\(\[|\{)([0-9, ]+)", text)
     assert [x.split(", ") for x in lists] == [final, final]

@@ -18,8 +18,9 @@ function duration(ms) {
 
 // ---- what a close code means: the table of the page is the only list ----
 
-function meaning(code) {
-  const row = document.querySelector(`#codes tr[data-code="${Number(code)}"]`);
+function meaning(code, reason) {
+  const rows = [...document.querySelectorAll(`#codes tr[data-code="${Number(code)}"]`)];
+  const row = rows.find(r => r.cells[1].textContent === reason) ?? rows[0];
   return row ? row.cells[2].textContent + " " + row.cells[3].textContent : "";
 }
 
@@ -186,7 +187,7 @@ function startConsole(endpoint, address, find) {
     clearInterval(beat);
     ws = null;
     show("closed " + e.code);
-    log("×", "bad", `closed ${e.code}${e.reason ? ` “${e.reason}”` : ""}\n${meaning(e.code)}`);
+    log("×", "bad", `closed ${e.code}${e.reason ? ` “${e.reason}”` : ""}\n${meaning(e.code, e.reason)}`);
     if (!opened)
       log("!", "bad", `It never opened. The handshake was refused, or nobody answered: is ${location.origin} among the endpoint's allowed_origins?`);
   }
