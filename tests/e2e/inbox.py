@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 from client import WAIT, connect
+from conftest import eventually
 
 KEY = "an-api-key-of-the-tests"
 PATH = "/ws/notifications/"
@@ -24,6 +25,12 @@ def inboxes(users=USERS, inbox=None, **endpoint):
     """Keywords for broker()."""
     at = {"path": PATH, "protocol": "notifications", "auth": {"method": "static", "tokens": tokens(users)}, **endpoint}
     return {"endpoints": [at], "api_keys": [{"name": "tests", "key": KEY}], **({"inbox": inbox} if inbox else {})}
+
+
+def serving(b):
+    """Every worker has its bus: /ready speaks for one of them only."""
+    eventually(lambda: b.counter("bus_up") == b.keys["workers"], what="all workers have a bus")
+    return b
 
 
 def post(b, body, path="/api/notifications", raw=None):

@@ -9,7 +9,7 @@ import pytest
 from client import connect
 from conftest import eventually
 from crowd import ctl, until, with_bus
-from inbox import KEY, PATH, inboxes, notify, post, publish, tab, token
+from inbox import KEY, PATH, inboxes, notify, post, publish, serving, tab, token
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -152,3 +152,278 @@ async def test_order_of_answers(shared):
             await t.c.raw(message)
     answers = [(await t.get())["type"] for _ in range(80)]
     assert answers == ["unread_count", "pong", "list", "error"] * 20
+
+
+# ── publishing ──
+
+POSTS = [
+    ("", "not JSON"), ("[]", "not a JSON object"), ("{}", "exactly one of"),
+    ('{"user":"kim"}', "`notification` is not an object"),
+    ('{"notification":{}}', "exactly one of"),
+    ('{"user":"kim","users":["kim"],"notification":{}}', "exactly one of"),
+    ('{"user":"kim","broadcast":true,"notification":{}}', "exactly one of"),
+    ('{"broadcast":false,"notification":{}}', "`broadcast` is not true"),
+    ('{"user":"","notification":{}}', "`user` is an empty text"),
+    ('{"user":7,"notification":{}}', "`user` is not a text"),
+    ('{"user":"%s","notification":{}}' % ("k" * 513), "longer than 512 bytes"),
+    ('{"users":"kim","notification":{}}', "`users` is not a list"),
+    ('{"users":[],"notification":{}}', "1 to 1000"),
+    ('{"users":["kim",null],"notification":{}}', "an element of `users` is not a text"),
+    (json.dumps({"users": [f"u{i}" for i in range(1001)], "notification": {}}), "1 to 1000"),
+    ('{"user":"kim","notification":[]}', "`notification` is not an object"),
+    ('{"user":"kim","notification":"x"}', "`notification` is not an object"),
+    ('{"user":"kim","notification":{"id":1}}', "`notification.id` is not a text"),
+    ('{"user":"kim","notification":{"id":""}}', "`notification.id` has 0 characters"),
+    ('{"user":"kim","notification":{"id":"%s"}}' % ("é" * 65), "`notification.id` has 65 characters"),
+    ('{"user":"kim","notification":{"x":"%s"}}' % ("y" * 65536), "longer than 65536 bytes"),
+    ('{"user":"kim","notification":{"x":%s}}' % ("[" * 62 + "]" * 62), "nested too deeply"),
+    ('{"user":"kim","notification":{},"read":true,"extra":1}', "`read`, `extra`"),
+]
+
+
+@pytest.mark.parametrize("text,why", POSTS, ids=range(len(POSTS)))
+async def test_wrong_posts(shared, text, why):
+    b = shared(**inboxes(["kim"]))
+    t = await tab(b, "kim")
+    status, answer = await asyncio.to_thread(post, b, None, raw=text.encode())
+    assert (status, answer["error"]) == (400, "bad-body") and why in answer["message"], answer
+    await t.nothing()
+    assert await t.ids() == []
+
+
+async def test_largest_posts(shared):
+    b = shared(**inboxes(["lea"]))
+    t = await tab(b, "lea")
+    await notify(b, "lea", id="é" * 64)
+    await notify(b, "lea", x=json.loads("[" * 60 + "]" * 60), id="deep")
+    await notify(b, "lea", x="y" * 65000, id="long")
+    await t.expect("é" * 64, 1, "deep", 2, "long", 3)
+    assert await t.ids() == ["long", "deep", "é" * 64]
+    again = await tab(b, "lea")
+    await again.expect("é" * 64, "deep", "long")
+
+
+async def test_users(shared):
+    users = [f"m{i}" for i in range(1000)]
+    b = shared(**inboxes(users))
+    tabs = [await tab(b, u) for u in users[::100]]
+    ids = await publish(b, {"users": users, "notification": {"n": 1}})
+    assert list(sorted(ids)) == sorted(users) and len(set(ids.values())) == 1
+    for t in tabs:
+        await t.expect(ids[t.user], 1)
+    ids = await publish(b, {"users": ["m0", "m0", "m1", "m0"], "notification": {"n": 2}})
+    assert sorted(ids) == ["m0", "m1"]
+    await tabs[0].expect(ids["m0"], 2)
+
+
+async def test_an_id_counts_once(shared):
+    b = shared(**inboxes(["nat", "ned"]))
+    t, u = await tab(b, "nat"), await tab(b, "ned")
+    assert await notify(b, "nat", id="once", n=1) == "once"
+    await t.expect("once", 1)
+    await t.ask(type="mark_read", id="once")
+    assert await publish(b, {"users": ["nat", "ned"], "notification": {"id": "once", "n": 2}}) == {"nat": "once", "ned": "once"}
+    await u.expect("once", 1)
+    await t.nothing()
+    listed = await t.ask(type="list")
+    assert [(n["n"], n["read"]) for n in listed["notifications"]] == [(1, True)]
+    for _ in range(2):
+        assert await publish(b, {"broadcast": True, "notification": {"id": "all-once"}}) == {"*": "all-once"}
+        await publish(b, {"broadcast": True, "notification": {"id": "once"}})
+    await t.expect("all-once", 1)
+    await u.expect("all-once", 2)
+    await t.nothing()
+    await u.nothing()
+
+
+async def test_helioctl(shared):
+    b = shared(**inboxes(["olga", "otto"]))
+    t, u = await tab(b, "olga"), await tab(b, "otto")
+    made = (await ctl(b, "notify", "olga", '{"title":"é","n":1.0}')).stdout.strip()
+    await t.expect(made, 1)
+    assert (await ctl(b, "--json", "notify", "--broadcast", '{"id":"to-all"}')).stdout == '{"ok":true,"id":"to-all"}\n'
+    await t.expect("to-all", 2)
+    await u.expect("to-all", 1)
+    read = await asyncio.to_thread(lambda: b.ctl("notify", "otto", "-", stdin='{"id":"piped"}'))
+    assert read.stdout == "piped\n"
+    await u.expect("piped", 2)
+    for wrong, why in (("[]", "not a JSON object"), ("{", "not a JSON object"), ('{"id":7}', "`notification.id` is not a text"),
+                       ('{"id":""}', "0 characters")):
+        done = await ctl(b, "notify", "otto", wrong, check=False)
+        assert done.returncode == 2 and why in done.stderr, done
+    await u.nothing()
+
+
+async def test_another_origin_of_the_answer(shared):
+    """Whichever worker is asked, every worker delivers."""
+    b = serving(shared(workers=2, **inboxes(["pia"])))
+    tabs = [await tab(b, "pia") for _ in range(6)]
+    for i in range(1, 11):
+        made = await notify(b, "pia")
+        for t in tabs:
+            await t.expect(made, i)
+
+
+# ── to everybody ──
+
+async def test_broadcast(broker):
+    b = serving(broker(workers=2, **inboxes(["ann", "ben", "cat", "new"])))
+    here = [await tab(b, "ann"), await tab(b, "ann"), await tab(b, "ben")]
+    away = await tab(b, "cat")
+    await away.close()
+    ids = [(await publish(b, {"broadcast": True, "notification": {"n": i}}))["*"] for i in range(3)]
+    for t in here:
+        await t.expect(ids[0], 1, ids[1], 2, ids[2], 3)
+    back = await tab(b, "cat")
+    assert back.first["unread_count"] == 3
+    await back.expect(*ids)
+    new = await tab(b, "new")
+    assert new.first["unread_count"] == 0
+    await new.nothing()
+    assert await new.ids() == []
+    await here[0].ask(type="mark_read", id=ids[1])
+    await here[1].expect(2)
+    assert (await tab(b, "ann")).first["unread_count"] == 2
+    assert here[2].said[-1]["count"] == 3
+
+
+async def test_broadcast_before_a_notification(broker):
+    """What everybody was told while a user was away stands in the list before what that user is told then."""
+    b = broker(**inboxes(["dan"]))
+    await (await tab(b, "dan")).close()
+    await publish(b, {"broadcast": True, "notification": {"id": "all"}})
+    await notify(b, "dan", id="own")
+    back = await tab(b, "dan")
+    await back.expect("all", "own")
+    assert await back.ids() == ["own", "all"]
+
+
+# ── how much is kept ──
+
+async def test_backlog(broker):
+    b = broker(**inboxes(["eva"], backlog=3))
+    made = [await notify(b, "eva", n=i) for i in range(5)]
+    t = await tab(b, "eva")
+    assert t.first["unread_count"] == 5
+    await t.expect(*made[2:])
+    await t.nothing()
+    await t.ask(type="mark_read", id=made[3])
+    t = await tab(b, "eva")
+    await t.expect(made[1], made[2], made[4])
+    b.write(endpoints=[{**b.keys["endpoints"][0], "backlog": 0}])
+    await ctl(b, "reload")
+    await (await tab(b, "eva")).nothing()
+
+
+async def test_capacity(broker):
+    b = broker(**inboxes(["fred"], inbox={"capacity": 3}))
+    t = await tab(b, "fred")
+    made = []
+    for i in range(5):
+        made.append(await notify(b, "fred", n=i))
+        await t.expect(made[-1], min(i + 1, 3))
+    assert await t.ids() == made[:1:-1]
+    await t.ask(type="mark_read", id=made[2])
+    made.append(await notify(b, "fred"))
+    await t.expect(made[-1], 3)
+    b.write(inbox={"capacity": 1})
+    await ctl(b, "reload")
+    assert await t.ids() == made[-1:]
+    await t.expect(1)
+    ids = [(await publish(b, {"broadcast": True, "notification": {}}))["*"] for _ in range(3)]
+    for i in ids:
+        await t.expect(i, 1)
+    assert await t.ids() == ids[-1:]
+
+
+async def test_answers_of_a_megabyte(broker):
+    """Backlog and list hold no more than a MiB at once; the rest is told of."""
+    b = broker(**inboxes(["gil"]))
+    made = [await notify(b, "gil", x="y" * 60000) for _ in range(30)]
+    t = await tab(b, "gil")
+    await t.expect(*made[-17:])
+    await t.nothing()
+    seen, before = [], {}
+    while True:
+        listed = await t.ask(type="list", limit=100, **before)
+        seen += [n["id"] for n in listed["notifications"]]
+        if not listed["more"]:
+            break
+        before = {"before": seen[-1]}
+    assert seen == made[::-1]
+
+
+def redis_of(b):
+    import redis
+    return redis.Redis(unix_socket_path=b.redis_path, decode_responses=True)
+
+
+async def test_age(broker):
+    """An hour passes in Redis: what is older than max_age is in no answer, and the count of all tabs follows."""
+    b = broker(**inboxes(["hans"], inbox={"max_age": "1h"}))
+    one, two = await tab(b, "hans"), await tab(b, "hans")
+    old, new = await notify(b, "hans"), await notify(b, "hans")
+    for t in one, two:
+        await t.expect(old, 1, new, 2)
+    r, order = redis_of(b), "heliod:inbox:{u:hans}:order"
+    assert 0 < r.ttl(order) <= 3601
+    r.zadd(order, {old: r.zscore(order, old) - 3600 * 1000000})
+    assert await one.ids() == [new]
+    await one.expect(1)
+    await two.expect(1)
+    assert not r.hexists("heliod:inbox:{u:hans}:texts", old) and r.scard("heliod:inbox:{u:hans}:unread") == 1
+    everybody = "heliod:inbox:all:order"
+    await (await tab(b, "hans")).close()
+    for t in one, two:
+        await t.close()
+    lost = (await publish(b, {"broadcast": True, "notification": {}}))["*"]
+    kept = (await publish(b, {"broadcast": True, "notification": {}}))["*"]
+    r.zadd(everybody, {lost: r.zscore(everybody, lost) - 3600 * 1000000})
+    back = await tab(b, "hans")
+    await back.expect(new, kept)
+    assert sorted(k for k in r.keys("heliod:inbox:*") if r.ttl(k) < 0) == []
+
+
+# ── the stream ──
+
+async def test_stream(broker):
+    b = serving(broker(workers=2, **inboxes(["ivy"])))
+    t, r = await tab(b, "ivy"), redis_of(b)
+    body = lambda **n: json.dumps({"user": "ivy", "notification": n})
+    r.xadd("heliod:notify", {"body": body(id="in-body"), "id": "in-field"})
+    await t.expect("in-body", 1)
+    r.xadd("heliod:notify", {"body": body(n=1), "id": "in-field"})
+    await t.expect("in-field", 2)
+    entry = r.xadd("heliod:notify", {"body": body(n=2)})
+    await t.expect(f"stream-{entry}", 3)
+    r.xadd("heliod:notify", {"body": body(n=3), "id": "in-field"})
+    wrong = [{"body": "no json"}, {"text": body()}, {"body": body(id=7)}, {"body": body(), "id": "x" * 65}, {"body": body(), "id": b"\xff"}, {"body": b"\xff\0"},
+             {"body": body(x="y" * 1100000)}, {"body": ""}]
+    for fields in wrong:
+        r.xadd("heliod:notify", fields)
+    r.xadd("heliod:notify", {"body": body(id="behind")})
+    await t.expect("behind", 4)
+    await until(lambda: r.xlen("heliod:notify") == 0, what="all is acknowledged and deleted")
+    assert r.xpending("heliod:notify", "heliod")["pending"] == 0
+    assert await asyncio.to_thread(b.counter, "stream_malformed") == len(wrong)
+    assert await asyncio.to_thread(b.counter, "stream_taken") == 5
+    assert len(re.findall("an entry of the stream heliod:notify is passed over", b.log())) <= 10
+    await t.nothing()
+
+
+async def test_stream_of_before(redis_server, broker):
+    """Entries that were there before any broker; and one that a worker took and died of."""
+    keys, r = with_bus(redis_server), None
+    import redis
+    r = redis.Redis.from_url(keys["redis"]["url"], decode_responses=True)
+    body = lambda i: json.dumps({"user": "jim", "notification": {"id": i}})
+    r.xgroup_create("heliod:notify", "heliod", "0", mkstream=True)
+    r.xadd("heliod:notify", {"body": body("abandoned")})
+    r.xreadgroup("heliod", "a-dead-worker", {"heliod:notify": ">"})
+    for i in range(40):
+        r.xadd("heliod:notify", {"body": body(f"n{i}")})
+    b = broker(**keys, **inboxes(["jim"]))
+    await until(lambda: r.xlen("heliod:notify") == 1, what="the free ones are stored")
+    await until(lambda: r.xlen("heliod:notify") == 0, 20, what="the abandoned one is taken over")
+    t = await tab(b, "jim")
+    await t.expect(*[f"n{i}" for i in range(40)], "abandoned")

@@ -132,9 +132,8 @@ bool inbox_state_read(struct str text, struct inbox_state *out)
 char inbox_news_read(struct str payload, int64_t *version, struct str *text)
 {
     char kind = payload.n ? payload.p[0] : 0;
-    struct str number = {payload.p + 1, payload.n - 1};
     if (kind != 'n' && kind != 'c')
         return 0;
-    number = str_split(number, ' ', text);
+    struct str number = str_split((struct str){payload.p + 1, payload.n - 1}, ' ', text);
     return read_number(number, version) && text->n ? kind : 0;
 }

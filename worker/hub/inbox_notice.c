@@ -4,6 +4,7 @@
 #include "common/strict.h"
 #include "common/uuid.h"
 #include "worker/hub/inbox.h"
+#include "worker/ws/utf8.h"
 
 /* ---- whom ---- */
 
@@ -96,31 +97,42 @@ static size_t count_characters(struct str utf8)
     return n;
 }
 
-static int read_id(struct notice *n, const struct scan_value *v, struct err *e)
+static int check_id(struct str id, const char *what, struct err *e)
 {
-    if (v->type != SCAN_STRING)
-        return err_set(e, "`notification.id` is not a text");
-    struct buf scratch = {0};
-    buf_str(&n->id, scan_string(v, &scratch));
-    buf_free(&scratch);
-    size_t characters = count_characters(buf_view(&n->id));
+    size_t characters = count_characters(id);
+    if (!utf8_ok(id.p, id.n))
+        return err_set(e, "%s is not UTF-8", what);
     if (characters == 0 || characters > INBOX_ID_MAX)
-        return err_set(e, "`notification.id` has %zu characters; it takes 1 to %d",
-                       characters, INBOX_ID_MAX);
+        return err_set(e, "%s has %zu characters; it takes 1 to %d", what, characters,
+                       INBOX_ID_MAX);
     return 0;
 }
 
-static void give_id(struct notice *n, struct str own_id)
+static void make_id(struct buf *out)
 {
     struct uuid id;
     char text[UUID_TEXT + 1];
-    if (own_id.p) {
-        buf_str(&n->id, own_id);
-        return;
-    }
     uuid_make(&id);
     uuid_text(&id, text);
-    buf_str(&n->id, str_of(text));
+    buf_str(out, str_of(text));
+}
+
+static int read_id(struct notice *n, const struct scan_value *v, struct str own_id,
+                   struct err *e)
+{
+    struct buf scratch = {0};
+    if (v->type == SCAN_STRING)
+        buf_str(&n->id, scan_string(v, &scratch));
+    buf_free(&scratch);
+    if (v->type == SCAN_STRING)
+        return check_id(buf_view(&n->id), "`notification.id`", e);
+    if (v->type != SCAN_BAD)
+        return err_set(e, "`notification.id` is not a text");
+    if (own_id.p)
+        buf_str(&n->id, own_id);
+    else
+        make_id(&n->id);
+    return check_id(buf_view(&n->id), "`id`", e);
 }
 
 static void take_member(struct notice *n, const struct scan_value *name,
@@ -156,10 +168,8 @@ static int read_notification(struct notice *n, const struct scan_value *v,
     if (v->type != SCAN_OBJECT)
         return err_set(e, "`notification` is not an object");
     scan_object(v->raw, &id, 1);
-    if (id.value.type != SCAN_BAD && read_id(n, &id.value, e) != 0)
+    if (read_id(n, &id.value, own_id, e) != 0)
         return -1;
-    if (id.value.type == SCAN_BAD)
-        give_id(n, own_id);
     while (scan_next_member(v->raw, &pos, &name, &value))
         take_member(n, &name, &value);
     if (n->members.n > NOTICE_MAX)
