@@ -22,6 +22,7 @@ struct signaling {
     struct topic own;       /* what other workers ask this one */
     struct hub_watch watch; /* of the bus */
     bool is_up;             /* and everything is subscribed */
+    bool was_up;            /* ever */
     struct event tick;
     struct log_limit lines, malformed;
 };
@@ -97,8 +98,10 @@ struct signaling_member *signaling_room_member(const struct signaling_room *r,
 void signaling_leave(struct signaling_member *m, unsigned code, const char *reason);
 /* to p NULL: everybody else. false: it names nobody. json: the message as it is sent. */
 bool signaling_relay(struct signaling_member *m, const struct uuid *to, struct str json);
-/* The bus is gone: who is leaving has left. */
+/* The bus is gone: who is leaving has left, who is entering is refused … */
 void signaling_room_down(struct signaling_room *r);
+/* … it is there, and who has waited for it goes on. */
+void signaling_room_up(struct signaling_room *r);
 
 /* ---- signaling_enter: from the handshake to `joined` ---- */
 
@@ -112,8 +115,9 @@ void entrance_done(struct signaling_member *m, struct str joined);
 void entrance_answer(struct signaling_member *m, const struct news *n);
 /* When to look again; 0: it is over. */
 int64_t entrance_due(struct signaling_member *m, int64_t now_ms);
-/* The bus went down. */
+/* The bus went down, or came up. */
 void entrance_down(struct signaling_member *m);
+void entrance_up(struct signaling_member *m);
 
 /* ---- signaling_keep: what Redis must know, and what other workers ask ---- */
 
@@ -123,8 +127,8 @@ void signaling_renew_soon(struct signaling_room *r, int64_t due_ms);
 void signaling_bury(struct signaling *s, struct str server_id);
 /* Something else than workers say was published there. */
 void signaling_malformed(struct signaling *s, const struct topic *t);
-/* The member has been heard: whoever asked is told. */
-void signaling_heard(struct signaling_member *m);
+/* The member was heard, or is leaving: whoever asked is told NEWS_ALIVE or NEWS_GONE. */
+void signaling_answer(struct signaling_member *m, enum news_type type);
 
 /* ---- signaling_script: calls of signaling.lua ---- */
 

@@ -226,6 +226,12 @@ static void on_listening(struct hub_wait *w)
         refuse_down(m);
 }
 
+void entrance_up(struct signaling_member *m)
+{
+    if (m->state == MEMBER_ENTERING)
+        hub_await(m->room->s->endpoint->services->hub, &m->entrance->wait, on_listening);
+}
+
 static void on_identified(struct conn *c, const struct entry_identity *who)
 {
     struct signaling_member *m = member_of(c);
@@ -236,9 +242,10 @@ static void on_identified(struct conn *c, const struct entry_identity *who)
     m->room = signaling_room_need(s, str_of(m->room_name));
     list_append(&m->room->members, &m->link);
     if (s->is_up)
-        hub_await(s->endpoint->services->hub, &m->entrance->wait, on_listening);
-    else
+        entrance_up(m);
+    else if (s->was_up && !hub_is_up(s->endpoint->services->hub))
         refuse_down(m);
+    /* else it is about to be */
 }
 
 void entrance_begin(struct signaling_member *m, const struct session_opening *how)

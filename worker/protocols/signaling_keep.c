@@ -108,6 +108,18 @@ static void on_tick(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 
 /* ---- the bus comes and goes ---- */
 
+/* They may end by it, so they are gathered first. */
+static void each_room(struct signaling *s, void (*fn)(struct signaling_room *r))
+{
+    struct signaling_room **all = mem_new((s->rooms.n + 1) * sizeof(*all));
+    size_t n = 0;
+    MAP_EACH (struct signaling_room, r, &s->rooms)
+        all[n++] = r;
+    for (size_t i = 0; i < n; i++)
+        fn(all[i]);
+    free(all);
+}
+
 /* What was said meanwhile is lost: everybody is put back, and the rosters are compared.
  */
 static void on_up(struct hub_watch *w)
@@ -115,26 +127,19 @@ static void on_up(struct hub_watch *w)
     struct signaling *s = container_of(w, struct signaling, watch);
     int64_t now_ms = clock_now_ms();
     unsigned i = 0;
-    s->is_up = true;
+    s->is_up = s->was_up = true;
     MAP_EACH (struct signaling_room, r, &s->rooms) {
-        r->is_asked = true;
+        r->is_asked = r->is_known;
         signaling_renew_soon(r, now_ms + i++ % SPREAD_MS);
     }
+    each_room(s, signaling_room_up);
 }
 
-/* Rooms may end by it, so they are gathered first. */
 static void on_down(struct hub_watch *w, UNUSED const char *why)
 {
     struct signaling *s = container_of(w, struct signaling, watch);
     s->is_up = false;
-    size_t n = 0;
-    struct signaling_room **all =
-        mem_new((s->rooms.n + 1) * sizeof(struct signaling_room *));
-    MAP_EACH (struct signaling_room, r, &s->rooms)
-        all[n++] = r;
-    for (size_t i = 0; i < n; i++)
-        signaling_room_down(all[i]);
-    free(all);
+    each_room(s, signaling_room_down);
 }
 
 /* ---- probes ---- */
@@ -153,10 +158,10 @@ static void publish_answer(struct signaling *s, enum news_type type, struct str 
     buf_free(&text);
 }
 
-void signaling_heard(struct signaling_member *m)
+void signaling_answer(struct signaling_member *m, enum news_type type)
 {
-    for (size_t i = 0; i < m->probes_n && m->room; i++)
-        publish_answer(m->room->s, NEWS_ALIVE, signaling_name(m->room), &m->c->st.uuid,
+    for (size_t i = 0; i < m->probes_n; i++)
+        publish_answer(m->room->s, type, signaling_name(m->room), &m->c->st.uuid,
                        &m->probes[i]);
     free(m->probes);
     m->probes = NULL;

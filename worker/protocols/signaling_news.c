@@ -56,15 +56,14 @@ bool news_next_peer(struct str *peers, struct news_peer *out)
     return peers->p && read_peer(word(peers), out);
 }
 
+/* Nobody, if the room is empty. */
 static bool read_peers(struct str rest, struct news *out)
 {
     struct news_peer p;
     size_t n = 0;
-    out->peers = rest;
-    if (rest.n == 0) {
-        out->peers = STR_NONE;
-        return true;
-    }
+    out->peers = rest.n ? rest : STR_NONE;
+    if (rest.n == 0)
+        return rest.p != NULL;
     while (rest.p) {
         if (++n > NEWS_PEERS_MAX || !read_peer(word(&rest), &p))
             return false;
@@ -72,10 +71,20 @@ static bool read_peers(struct str rest, struct news *out)
     return true;
 }
 
+static bool has_peer(struct str peers, const struct uuid *id)
+{
+    struct news_peer p;
+    while (news_next_peer(&peers, &p)) {
+        if (memcmp(p.id.b, id->b, sizeof(id->b)) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool read_in(struct str rest, struct news *out)
 {
     return read_id(&rest, &out->id) && read_id_or_none(&rest, &out->was, &out->has_was) &&
-           read_peers(rest, out);
+           read_peers(rest, out) && has_peer(out->peers, &out->id);
 }
 
 static bool read_out(struct str rest, struct news *out)

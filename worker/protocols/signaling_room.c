@@ -78,7 +78,16 @@ static void put_peer(struct buf *out, const struct peer *p)
     buf_json(out, str_of(p->role));
 }
 
-/* To every member here but one (NULL: to all). A slow one may end by it. */
+/* One who is too slow is out at once, not when its close handshake is through. */
+static void send_to(struct signaling_member *m, struct frame *f)
+{
+    struct conn *c = m->c;
+    session_send_frame(c, f);
+    if (c->st.phase == CONN_CLOSING && c->proto)
+        signaling_leave(member_of(c), c->st.close_code, "lost");
+}
+
+/* To every member here but one (NULL: to all). */
 static void tell(struct signaling_room *r, const struct signaling_member *except,
                  struct str json)
 {
@@ -86,7 +95,7 @@ static void tell(struct signaling_room *r, const struct signaling_member *except
     for (size_t i = 0; i < r->roster.n; i++) {
         struct signaling_member *m = r->roster.v[i].member;
         if (m && m != except)
-            session_send_frame(m->c, f);
+            send_to(m, f);
     }
     frame_unref(f);
 }
@@ -150,6 +159,7 @@ void signaling_leave(struct signaling_member *m, unsigned code, const char *reas
     }
     if (is_known)
         tell_redis(r, &m->c->st.uuid, code, reason);
+    signaling_answer(m, NEWS_GONE);
     m->room = NULL;
     list_unlink(&m->link);
     signaling_room_end(r);
@@ -159,6 +169,7 @@ void signaling_leave(struct signaling_member *m, unsigned code, const char *reas
 static void replace(struct signaling_member *m)
 {
     struct signaling_room *r = m->room;
+    signaling_answer(m, NEWS_GONE);
     m->state = MEMBER_OUT;
     m->room = NULL;
     list_unlink(&m->link);
@@ -202,6 +213,14 @@ void signaling_room_down(struct signaling_room *r)
     signaling_room_begin(r);
     LIST_EACH_SAFE (node, &r->members)
         entrance_down(container_of(node, struct signaling_member, link));
+    signaling_room_end(r);
+}
+
+void signaling_room_up(struct signaling_room *r)
+{
+    signaling_room_begin(r);
+    LIST_EACH_SAFE (node, &r->members)
+        entrance_up(container_of(node, struct signaling_member, link));
     signaling_room_end(r);
 }
 
@@ -306,8 +325,6 @@ static void on_in(struct signaling_room *r, const struct news *n)
     bool is_new = !roster_find(&r->roster, &n->id);
     compare(r, n->peers, &n->id);
     struct peer *p = roster_find(&r->roster, &n->id);
-    if (!p)
-        return; /* not in its own list: nothing that our script says */
     if (m && m->state == MEMBER_ENTERING) {
         p->member = m;
         r->is_known = true;
@@ -354,6 +371,13 @@ static void on_away(struct signaling_room *r, const struct news *n)
     }
 }
 
+static void send_one(struct signaling_member *m, struct str json)
+{
+    struct frame *f = frame_new(WIRE_TEXT, json);
+    send_to(m, f);
+    frame_unref(f);
+}
+
 static void on_say(struct signaling_room *r, const struct news *n)
 {
     const struct peer *p = roster_find(&r->roster, &n->id);
@@ -365,7 +389,7 @@ static void on_say(struct signaling_room *r, const struct news *n)
         return;
     const struct peer *to = n->has_to ? roster_find(&r->roster, &n->to) : NULL;
     if (to && to->member)
-        session_send_text(to->member->c, n->json);
+        send_one(to->member, n->json);
     else if (!n->has_to)
         tell(r, NULL, n->json);
 }
@@ -427,7 +451,7 @@ bool signaling_relay(struct signaling_member *m, const struct uuid *to, struct s
     if (!to)
         tell(r, m, json);
     else if (target->member)
-        session_send_text(target->member->c, json);
+        send_one(target->member, json);
     if (goes_out)
         say_elsewhere(m, to, json);
     signaling_room_end(r);
