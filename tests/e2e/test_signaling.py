@@ -486,7 +486,7 @@ async def attempt(node, room, role, **more):
 
 
 async def test_one_winner_of_a_thousand_races(two):
-    a, b = two()
+    a, b = two(takeover_probe="20s")
 
     async def race(n):
         ends = await asyncio.gather(*(attempt(node, f"race-{n}", "doctor") for node in random.sample((a, b), 2)))

@@ -10,6 +10,7 @@
 /* One who holds the role that is wanted. */
 struct holder {
     struct uuid id;
+    bool is_named;          /* by the script's last answer */
     bool is_alive, is_gone; /* gone: it did not answer, or its worker does not have it */
 };
 
@@ -129,6 +130,7 @@ static void ask(struct entrance *e)
         args[n++] = str_of(ids[i]);
     }
     e->probe_ms = 0;
+    e->holders_n = 0;
     e->is_asking = e->was_asked = true;
     signaling_call(m->room, STR("enter"), args, n, on_answer, e);
     buf_free(&who);
@@ -136,31 +138,6 @@ static void ask(struct entrance *e)
 }
 
 /* ---- the role is taken: do those who have it still answer? ---- */
-
-static void name_holders(struct entrance *e, struct str ids)
-{
-    free(e->holders);
-    e->holders = mem_new(HOLDERS_MAX * sizeof(*e->holders));
-    e->holders_n = 0;
-    while (ids.p && e->holders_n < HOLDERS_MAX) {
-        if (uuid_parse(str_split(ids, ' ', &ids), &e->holders[e->holders_n].id))
-            e->holders_n++;
-    }
-}
-
-static void await_holders(struct entrance *e, struct str ids)
-{
-    struct signaling_member *m = e->m;
-    if (e->rounds++ == ROUNDS_MAX) {
-        refuse_taken(m);
-        return;
-    }
-    COUNT(m->c->net->counters, signaling_probes);
-    name_holders(e, ids);
-    e->probe_ms = now(m) + signaling_conf(m->room->s)->takeover_probe;
-    e->until_ms = e->probe_ms + ENTER_MS;
-    conn_due(m->c, e->probe_ms);
-}
 
 static struct holder *find_holder(struct entrance *e, const struct uuid *id)
 {
@@ -171,27 +148,80 @@ static struct holder *find_holder(struct entrance *e, const struct uuid *id)
     return NULL;
 }
 
+/* NULL: there are too many. */
+static struct holder *need_holder(struct entrance *e, const struct uuid *id)
+{
+    struct holder *h = find_holder(e, id);
+    if (h || e->holders_n == HOLDERS_MAX)
+        return h;
+    if (!e->holders)
+        e->holders = mem_new(HOLDERS_MAX * sizeof(*e->holders));
+    h = &e->holders[e->holders_n++];
+    *h = (struct holder){.id = *id};
+    return h;
+}
+
 static bool are_all_alive(const struct entrance *e)
 {
     for (size_t i = 0; i < e->holders_n; i++) {
-        if (!e->holders[i].is_alive)
+        if (e->holders[i].is_named && !e->holders[i].is_alive)
             return false;
     }
     return true;
 }
 
+static bool is_one_gone(const struct entrance *e)
+{
+    for (size_t i = 0; i < e->holders_n; i++) {
+        if (e->holders[i].is_named && e->holders[i].is_gone)
+            return true;
+    }
+    return false;
+}
+
+/* Goes on as soon as it can. */
+static void judge_holders(struct entrance *e)
+{
+    if (is_one_gone(e))
+        ask(e);
+    else if (are_all_alive(e))
+        refuse_taken(e->m);
+}
+
+static void await_holders(struct entrance *e, struct str ids)
+{
+    struct signaling_member *m = e->m;
+    struct uuid id;
+    if (e->rounds++ == ROUNDS_MAX) {
+        refuse_taken(m);
+        return;
+    }
+    COUNT(m->c->net->counters, signaling_probes);
+    while (ids.p) {
+        struct holder *h =
+            uuid_parse(str_split(ids, ' ', &ids), &id) ? need_holder(e, &id) : NULL;
+        if (h)
+            h->is_named = true;
+    }
+    e->probe_ms = now(m) + signaling_conf(m->room->s)->takeover_probe;
+    e->until_ms = e->probe_ms + ENTER_MS;
+    conn_due(m->c, e->probe_ms);
+    judge_holders(e);
+}
+
+/* It may overtake the script's own answer, which comes over the other link. */
 void entrance_answer(struct signaling_member *m, const struct news *n)
 {
     struct entrance *e = m->entrance;
-    struct holder *h = e && e->probe_ms ? find_holder(e, &n->id) : NULL;
+    if (!e || !(e->is_asking || e->probe_ms))
+        return;
+    struct holder *h = e->is_asking ? need_holder(e, &n->id) : find_holder(e, &n->id);
     if (!h)
         return;
     h->is_alive = n->type == NEWS_ALIVE;
     h->is_gone = !h->is_alive;
-    if (h->is_gone)
-        ask(e);
-    else if (are_all_alive(e))
-        refuse_taken(m);
+    if (!e->is_asking)
+        judge_holders(e);
 }
 
 static void on_answer(void *ctx, const struct bus_reply *r)
