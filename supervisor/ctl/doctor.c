@@ -233,6 +233,8 @@ VERB(doctor)
         status = tell(&d, f, examine(&d, f));
     for (size_t i = 0; i < ARRAY_LEN(f); i++)
         finding_fini(&f[i]);
+    if (d.is_open)
+        doctor_frame_bye(&d.wire);
     doctor_wire_close(&d.wire);
     doctor_trust_free(d.trust);
     doctor_url_fini(&d.url);

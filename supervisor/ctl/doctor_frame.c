@@ -110,3 +110,9 @@ unsigned doctor_frame_close(const struct doctor_frame *f, struct buf *reason)
     buf_put(reason, f->payload.p + 2, f->payload.n - 2);
     return (unsigned)(uint8_t)f->payload.p[0] << 8 | (uint8_t)f->payload.p[1];
 }
+
+void doctor_frame_bye(struct doctor_wire *w)
+{
+    if (w->fd >= 0 && !w->ended)
+        doctor_frame_put(w, FRAME_CLOSE, STR("\x03\xe8")); /* 1000 */
+}

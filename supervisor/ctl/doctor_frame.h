@@ -30,6 +30,8 @@ enum got doctor_frame_next(struct doctor_wire *w, int64_t until, unsigned *pings
  * of that; may be NULL. */
 enum got doctor_frame_ping(struct doctor_wire *w, int64_t timeout_ms,
                            struct doctor_frame *f, struct buf *first);
+/* Closes in order, so that nobody takes the doctor for a client that was lost. */
+void doctor_frame_bye(struct doctor_wire *w);
 /* The code of a close. */
 unsigned doctor_frame_close(const struct doctor_frame *f, struct buf *reason);
 

@@ -327,6 +327,7 @@ static void hold(struct doctor *d, struct finding *f)
         finding_bad(f, DOCTOR_LIVENESS, "what came in between is no frame");
     else
         vanished(&h, buf_cstr(&pings), f);
+    doctor_frame_bye(&h.witness);
     doctor_wire_close(&h.witness);
     buf_free(&pings);
 }

@@ -1,10 +1,7 @@
 """helioctl doctor: broken set-ups, each with the right cause as its verdict, and healthy ones."""
-import asyncio
-import base64
 import concurrent.futures
 import contextlib
 import email.utils
-import http.server
 import json
 import os
 import re
@@ -12,74 +9,24 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
 
 import pytest
-import websockets
+
+from clinic import (AUTH, BUS, LIVENESS, LONG, NOT_RUNNING, ORIGIN, PATH, PORT, REACH, TLS, UNDECIDED, URL, answering, doctor,
+                    holding, idle_seconds, jwt, result, run, server, server_with_a_clock, web_server, websocket_server)
 from conftest import BUILD, SLACK, eventually, free_port
-from middle import Cert, loop_in_a_thread, proxy
+from middle import Cert, proxy
 from test_events import endpoint, static
-from test_jwt import Hmac, SECRET, part
-
-NOT_RUNNING, URL, ORIGIN, PATH, PORT, REACH, TLS, AUTH, LIVENESS, BUS = range(11, 21)
-UNDECIDED = 10
+from test_jwt import SECRET
 
 
-def run(*args, stdin=None):
-    return subprocess.run([BUILD / "helioctl", "doctor", *args], capture_output=True, text=True, input=stdin, timeout=60 * SLACK)
-
-
-def doctor(*args, stdin=None):
-    """(exit status, the object) of --json."""
-    done = run("--json", *args, stdin=stdin)
-    assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
-    answer = json.loads(done.stdout)
-    assert done.returncode == (0 if answer["ok"] else 10 + answer["cause"]), done
-    bad = [c["check"] for c in answer["checks"] if c["result"] == "bad"]
-    assert bad[:1] == ["tls"] or len(bad) == (not answer["ok"] and not answer["verdict"].startswith("undecided")), answer
-    return done.returncode, answer
-
-
-def result(answer, name):
-    return next(c for c in answer["checks"] if c["check"] == name)
-
-
-@contextlib.contextmanager
-def server(handle, tls=None):
-    """A TCP server; handle(socket) for each connection, in a thread of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve(s):
-        with contextlib.suppress(OSError):
-            with (tls.wrap_socket(s, server_side=True) if tls else s) as wrapped:
-                handle(wrapped)
-
-    def accept():
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield listener.getsockname()[1]
-    listener.shutdown(socket.SHUT_RDWR)
-    listener.close()
-
-
-@contextlib.contextmanager
-def websocket_server(handler, **options):
-    """Another WebSocket server than ours, in a thread."""
-    async def start():
-        return await websockets.serve(handler, "127.0.0.1", 0, **options)
-
-    async def stop(running):
-        running.close()
-        await running.wait_closed()
-
-    with loop_in_a_thread() as submit:
-        running = submit(start())
-        yield running.sockets[0].getsockname()[1]
-        submit(stop(running))
+@pytest.fixture
+def ca(workdir):
+    """A CA, and the file that makes it trusted."""
+    root = Cert("Test Root", ca=True)
+    root.file = root.save(workdir / "root.pem")
+    return root
 
 
 # ── healthy ──
@@ -176,14 +123,6 @@ def test_origin_refused_by_another_server():
 
 # ── proxies in between ──
 
-@contextlib.contextmanager
-def answering(status, fields="", body=b""):
-    """A web server with one answer to everything."""
-    head = f"HTTP/1.1 {status}\r\n{fields}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-    with server(lambda s: (s.recv(65536), s.sendall(head + body))) as port:
-        yield port
-
-
 @pytest.mark.parametrize("status,cause,said,fix", [
     ("426 Upgrade Required", PATH, "something in between took `Upgrade` away", "proxy_set_header Upgrade $http_upgrade"),
     ("400 Bad Request", PATH, "the form of the handshake is refused (400", "proxy_http_version 1.1"),
@@ -224,16 +163,8 @@ def test_a_proxy_that_takes_the_upgrade_away(broker):
 # ── 5: something else ──
 
 def test_a_web_server():
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as web:
-        thread = threading.Thread(target=web.serve_forever, daemon=True)
-        thread.start()
-        status, answer = doctor(f"ws://127.0.0.1:{web.server_port}/ws")
-        web.shutdown()
-        thread.join()
+    with web_server() as port:
+        status, answer = doctor(f"ws://127.0.0.1:{port}/ws")
     assert status == PORT and f"held by pid {os.getpid()} (" in answer["verdict"], answer
 
 
@@ -276,14 +207,6 @@ def test_bound_to_another_loopback_address(broker):
 
 
 # ── 7: TLS ──
-
-@pytest.fixture
-def ca(workdir):
-    """A CA, and the file that makes it trusted."""
-    root = Cert("Test Root", ca=True)
-    root.file = root.save(workdir / "root.pem")
-    return root
-
 
 def test_healthy_over_tls(broker, workdir, ca):
     """A proxy that speaks TLS before a real heliod, by name and by address."""
@@ -411,11 +334,6 @@ def test_ca_files(workdir):
 
 # ── 8: the token ──
 
-def jwt(**claims):
-    head = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part({'sub': 'alice', **claims})}"
-    return f"{head}.{base64.urlsafe_b64encode(Hmac().sign('HS256', head.encode())).rstrip(b'=').decode()}"
-
-
 def test_tokens(broker):
     b = broker(**endpoint(auth={"method": "jwt", "key": SECRET, "algorithms": ["HS256"]}))
     now = int(time.time())
@@ -444,28 +362,6 @@ def test_no_token_is_shown_but_its_times_are():
             assert token.split(".")[1] not in json.dumps(answer) and token.split(".")[2] not in json.dumps(answer)
         status, answer = doctor(f"ws://127.0.0.1:{port}/ws")
     assert status == AUTH and "none were given" in answer["verdict"] and "--token" in answer["fix"], answer
-
-
-@contextlib.contextmanager
-def server_with_a_clock(skew):
-    """Speaks the events protocol as far as a JWT needs it; its clock is `skew` seconds before the true one."""
-    async def handler(ws):
-        token = json.loads(await ws.recv())["data"]["token"]
-        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-        now = time.time() + skew
-        if claims.get("nbf", 0) <= now < claims["exp"] and claims.get("iat", 0) <= now:
-            await ws.send(json.dumps({"event": "connected", "data": {"id": "1"}}))
-            await ws.wait_closed()
-        else:
-            await ws.send(json.dumps({"event": "error", "data": {"message": "Authentication failed"}}))
-            await ws.close(4003)
-
-    async def request(path, headers):
-        if path == "/health":
-            return http.HTTPStatus.OK, {"Date": email.utils.formatdate(time.time() + skew, usegmt=True)}, b"fine"
-
-    with websocket_server(handler, process_request=request) as port:
-        yield port
 
 
 @pytest.mark.parametrize("skew,claims,said,fix", [
@@ -514,20 +410,6 @@ def test_a_wrong_token(broker):
 
 
 # ── 9: liveness ──
-
-LONG = str(int(20 * SLACK))  # not waited for: the connection ends before
-
-
-@contextlib.contextmanager
-def holding(*args):
-    """doctor with --hold, while something is done to it; yields a function that waits for its answer."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        yield pool.submit(doctor, *args, "--hold", LONG).result
-
-
-def idle_seconds(answer):
-    return int(re.search(r"≈(\d+) s", answer["verdict"])[1])
-
 
 def test_cut_while_idle(broker):
     """A proxy cuts what is idle: the verdict names the time it measured, and what it advises helps."""

@@ -172,6 +172,9 @@ static void test_missing(void **state)
     assert_null(route_missing(call, STR("/cal/r1")).p);
     assert_null(route_missing(call, STR("/")).p);
     assert_true(str_eq(route_nearest(&routes, STR("/call/r1")), call));
+    assert_true(
+        str_eq(route_nearest(&routes, STR("/cal/a-long-room-name/doctor")), call));
+    assert_null(route_nearest(&routes, STR("/other/a-long-room-name/doctor")).p);
 }
 
 int main(void)

@@ -179,6 +179,23 @@ static unsigned distance(struct str conf, struct str path)
     return is_part(conf, path) ? TOO_LONG : UINT_MAX;
 }
 
+/* With as many segments as the pattern has, what stands for a placeholder costs nothing.
+ */
+static unsigned segments_apart(struct str pattern, struct str path)
+{
+    unsigned edits = 0;
+    size_t n = 0;
+    while (pattern.p && path.p) {
+        struct str want = str_split(pattern, '/', &pattern);
+        struct str got = str_split(path, '/', &path);
+        if (is_placeholder(want))
+            continue;
+        edits += str_distance(want, got);
+        n += 1 + MAX(want.n, got.n);
+    }
+    return pattern.p || path.p || edits > 1 + n / 4 ? UINT_MAX : edits;
+}
+
 struct str route_nearest(const struct routes *r, struct str path)
 {
     struct str nearest = STR_NONE;
@@ -186,6 +203,8 @@ struct str route_nearest(const struct routes *r, struct str path)
     for (size_t i = 0; i < r->n; i++) {
         struct str conf = r->v[i].conf->path;
         unsigned d = route_missing(conf, path).p ? 0 : distance(conf, path);
+        if (memchr(conf.p, '{', conf.n))
+            d = MIN(d, segments_apart(conf, path));
         if (d < least) {
             least = d;
             nearest = conf;
