@@ -9,7 +9,7 @@
 
 /* A ticket at Redis. */
 struct entry {
-    struct conn *c; /* NULL: cancelled */
+    struct conn *c; /* who holds it; NULL: cancelled */
     entry_fn fn;
     bool is_begun; /* entry_begin has returned: the answer comes from the loop */
     bool is_over;
@@ -28,25 +28,26 @@ static void admit(struct conn *c, entry_fn fn, const struct entry_identity *who)
     fn(c, who);
 }
 
-static void conclude(struct conn *c, entry_fn fn, struct str user,
-                     const struct bus_reply *why)
+static void turn_away(struct conn *c, const struct bus_reply *why)
 {
-    if (user.p)
-        admit(c, fn, &(struct entry_identity){.user = user});
-    else if (why->type == BUS_DOWN || why->type == BUS_UNCERTAIN ||
-             why->type == BUS_ERROR)
+    if (why->type == BUS_DOWN || why->type == BUS_UNCERTAIN || why->type == BUS_ERROR)
         session_close(c, 4503, "The ticket cannot be checked now, try again later");
     else
         refuse(c, "the ticket is used, too old, or for another endpoint");
 }
 
+/* Who is let in forgets the entry; who is turned away, or was leaving already, holds it
+ * until its end, when it cancels. */
 static void on_redeemed(void *ctx, struct str user, const struct bus_reply *why)
 {
     struct entry *e = ctx;
+    bool is_let_in = e->c && session_is_open(e->c) && user.p;
     e->is_over = true;
-    if (e->c && session_is_open(e->c))
-        conclude(e->c, e->fn, user, why);
-    if (e->is_begun)
+    if (is_let_in)
+        admit(e->c, e->fn, &(struct entry_identity){.user = user});
+    else if (e->c && session_is_open(e->c))
+        turn_away(e->c, why);
+    if (e->is_begun && (is_let_in || !e->c))
         free(e);
 }
 
@@ -88,6 +89,8 @@ struct entry *entry_begin(struct conn *c, const struct session_opening *how, ent
 
 void entry_cancel(struct entry *e)
 {
-    if (e)
+    if (e && e->is_over)
+        free(e);
+    else if (e)
         e->c = NULL;
 }

@@ -19,7 +19,8 @@ struct entry_identity {
 typedef void (*entry_fn)(struct conn *c, const struct entry_identity *who);
 
 /* NULL: it is over already (fn was called, or the connection closed). Else the check is
- * under way: entry_cancel it when the connection ends before. */
+ * under way: it is the caller's until fn is called, and to be cancelled at the end of a
+ * connection that never was let in. */
 struct entry *entry_begin(struct conn *c, const struct session_opening *how, entry_fn fn);
 void entry_cancel(struct entry *e); /* NULL is fine */
 
