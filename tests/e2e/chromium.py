@@ -154,6 +154,7 @@ class Page:
         return value
 
     def screenshot(self, path, whole=True):
+        self.ask("Page.bringToFront")  # what is behind is not painted
         picture = self.ask("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         pathlib.Path(path).write_bytes(base64.b64decode(picture))
 

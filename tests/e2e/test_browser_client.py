@@ -449,3 +449,65 @@ def test_signaling_does_not_fight_for_its_place(shared, tab):
     enter(page, b, "{room: 'place', role: 'doctor'}", "second")
     page.until("c.state === 'ended' && second.state === 'open'")
     assert told(page, "end")[0][0]["code"] == 4410 and told(page, "lost") == [] and told(other, "lost") == []
+
+
+# ---- notifications, against the real ones ----
+
+BELL = [{"path": "/bell", "protocol": "notifications", "auth": {"method": "ticket"}}]
+
+
+def ring(page, b, user):
+    """A client that gets a ticket of its own for each attempt, from a back end: here the test."""
+    page.js("globalThis.tickets = []; globalThis.c = null; 0")
+    page.js(f"""globalThis.c = watch(new heliod.NotificationsClient('{b.url}/bell', {{token: async () => {{
+        while (!tickets.length) await new Promise(done => setTimeout(done, 10));
+        return tickets.shift();
+    }}}}), 'notification', 'unread'); 0""")
+    give(page, b, user)
+    page.until("c.state === 'open'")
+
+
+def give(page, b, user):
+    page.js(f"tickets.push('{b.ctl('ticket', user, '--endpoint', '/bell').stdout.split()[-1]}')")
+
+
+def test_a_bell_rings_in_every_tab(shared, tab):
+    b = shared(endpoints=BELL)
+    one, two = tab(b), tab(b)
+    for page in (one, two):
+        ring(page, b, "ann")
+    made = b.ctl("notify", "ann", '{"title": "Hello"}').stdout.strip()
+    for page in (one, two):
+        page.until("c.unread === 1")
+        assert [n[0]["title"] for n in told(page, "notification")] == ["Hello"]
+    listed = one.js("c.list()")
+    assert [n["title"] for n in listed["notifications"]] == ["Hello"] and listed["more"] is False
+    assert listed["notifications"][0]["id"] in made
+    one.js("c.markRead('unknown'); 0")
+    one.js(f"c.markRead('{listed['notifications'][0]['id']}')")
+    for page in (one, two):
+        page.until("c.unread === 0")
+    assert one.js("c.list({before: 'unknown'})") is None
+    assert told(one, "error")[0][0]["code"] == "no-such-notification"
+    b.ctl("notify", "ann", "{}")
+    one.until("c.unread === 1")
+    two.js("c.markAllRead()")
+    one.until("c.unread === 0")
+
+
+def test_what_came_while_it_was_away_is_told_once(broker, tab):
+    b = broker(endpoints=BELL, workers=2)
+    page = tab(b)
+    ring(page, b, "ben")
+    b.ctl("notify", "ben", '{"n": 1}')
+    page.until("c.unread === 1")
+    id = told(page, "open")[0][0]["id"]
+    slot = next(r["slot"] for r in b.rows("show", "connections") if r["id"] == id)
+    os.kill(next(w["pid"] for w in b.workers() if w["slot"] == slot), signal.SIGKILL)
+    page.until("c.state !== 'open'")
+    b.ctl("notify", "ben", '{"n": 2}')
+    for _ in range(2):  # an attempt may meet the worker that is not yet back, and spend its ticket
+        give(page, b, "ben")
+    page.until("c.unread === 2 && told.filter(t => t[0] === 'notification').length === 2")
+    assert [n[0]["n"] for n in told(page, "notification")] == [1, 2]
+    assert told(page, "lost")[0][0]["code"] == 1006

@@ -12,6 +12,7 @@ PATHS = {
     "/ws": {"protocol": "events", "auth": {"method": "anonymous"}, "rooms": {"join": ["public-*"], "publish": ["public-*"]}},
     "/ws/signaling/{room}/{role}": {"protocol": "signaling"},
     "/video/{room}/{role}": {"protocol": "signaling", "roles": ["doctor", "patient"], "grace": "5s"},
+    "/bell": {"protocol": "notifications", "auth": {"method": "ticket"}},
     "/echo": {"protocol": "echo"},
 }
 CONF = {"endpoints": [{"path": path, **endpoint} for path, endpoint in PATHS.items()]}
@@ -121,6 +122,26 @@ def test_the_console_offers_the_roles_there_are(docs):
     c.until("←", '"userType":"patient"')
 
 
+def test_the_console_reads_an_inbox(docs):
+    b, page = docs()
+    c = Console(page, "/bell")
+    ticket = b.ctl("ticket", "zoe", "--endpoint", "/bell").stdout.split()[-1]
+    c.fill(".token", ticket)
+    assert c.js("find('.url code').textContent").endswith("/bell?token=•••")
+    c.connect()
+    c.until("←", '"type":"connection_established"')
+    b.ctl("notify", "zoe", '{"title": "Hello"}')
+    c.until("←", '"title":"Hello"')
+    c.press(".samples button")
+    c.press(".send .primary")
+    c.until("←", '"type":"list"')
+    c.press(".toggle")
+    c.until("×", "closed 1000")
+    c.press(".toggle")
+    c.until("×", "closed 4001 “Unauthorized”\nSignaling, notifications: there was no token")
+    assert ticket not in str(c.lines)
+
+
 def test_a_token_is_not_shown(docs):
     _, page = docs()
     c = Console(page, "/ws")
@@ -134,7 +155,10 @@ def test_a_token_is_not_shown(docs):
 def test_it_fits_its_window(docs, width, tmp_path):
     b, page = docs(width)
     for path in PATHS:
-        Console(page, path).connect()
+        c = Console(page, path)
+        if path == "/bell":
+            c.fill(".token", b.ctl("ticket", "zoe", "--endpoint", path).stdout.split()[-1])
+        c.connect()
     page.until("[...document.querySelectorAll('.state')].every(s => s.textContent === 'connected')")
     assert page.js("document.documentElement.scrollWidth") <= width
     small = page.js("""[...document.querySelectorAll("main *")].filter(e => e.childNodes.length && e.offsetParent &&
