@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "common/redis_url.h"
 #include "common/portholder.h"
+#include "supervisor/redis_store.h"
 #include "supervisor/slot.h"
 #include "supervisor/spawn.h"
 
@@ -39,6 +40,8 @@ struct redis_child {
     void (*up)(void *ctx);
     void *ctx;
     char dir[PATH_MAX], pidfile[PATH_MAX];
+    char *store;    /* of the append-only file; NULL: none … */
+    int store_fd;   /* … locked */
     bool has_place; /* dir and what lies in it are ours */
     struct sockaddr_un socket;
 
@@ -192,8 +195,8 @@ static void write_pidfile(const struct redis_child *r)
     fd_close(&fd);
 }
 
-/* It has nothing to save: SIGKILL. Through a descriptor of the process, so that it stays
- * the one that was looked at. */
+/* What it has to save is written already: SIGKILL. Through a descriptor of the process,
+ * so that it stays the one that was looked at. */
 static int end_orphan(const struct redis_child *r, pid_t pid, uint64_t started,
                       struct err *e)
 {
@@ -323,9 +326,10 @@ NORETURN static void die(const char *what)
  * died before, getppid tells. */
 NORETURN static void become_redis(const struct redis_child *r, int output, pid_t parent)
 {
+    const char *keeps = r->store ? "yes" : "no", *dir = r->store ? r->store : r->dir;
     const char *const args[] = {
         "redis-server", "--port", "0", "--unixsocket", r->socket.sun_path,
-        "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--dir", r->dir,
+        "--unixsocketperm", "700", "--save", "", "--appendonly", keeps, "--dir", dir,
         "--daemonize", "no", "--loglevel", "warning", "--logfile", "",
         /* the default for pubsub (32 MB) would cut a busy worker off */
         "--client-output-buffer-limit", "pubsub", "256mb", "64mb", "60", NULL};
@@ -341,8 +345,8 @@ NORETURN static void become_redis(const struct redis_child *r, int output, pid_t
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
         prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         _exit(127);
-    if (chdir(r->dir) < 0)
-        die(r->dir);
+    if (chdir(dir) < 0)
+        die(dir);
     execve(r->program, (char *const *)args, spawn_environment());
     die(r->program);
 }
@@ -428,6 +432,15 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
     }
 }
 
+static int open_store(struct redis_child *r, const char *dir, struct err *e)
+{
+    if (!dir || dir[0] == '\0')
+        return 0;
+    r->store = mem_strdup(dir);
+    r->store_fd = redis_store_open(dir, r->uid, r->gid, e);
+    return r->store_fd < 0 ? -1 : 0;
+}
+
 int redis_child_start(const struct redis_child_conf *conf, struct redis_child **out,
                       struct err *e)
 {
@@ -439,11 +452,12 @@ int redis_child_start(const struct redis_child_conf *conf, struct redis_child **
     r->uid = conf->uid;
     r->gid = conf->gid;
     r->drop = geteuid() == 0 && conf->uid != 0;
-    r->log_fd = -1;
+    r->log_fd = r->store_fd = -1;
     evtimer_assign(&r->timer, r->base, on_timer, r);
     r->program = find_program(conf->server, e);
     if (!r->program || set_paths(r, conf->run_dir, e) < 0 || look_for_orphan(r, e) < 0 ||
-        check_socket(r, e) < 0 || give_birth(r, e) < 0) {
+        check_socket(r, e) < 0 || open_store(r, conf->persist, e) < 0 ||
+        give_birth(r, e) < 0) {
         redis_child_free(r);
         return err_add(e, "managed Redis");
     }
@@ -539,6 +553,8 @@ void redis_child_free(struct redis_child *r)
         unlink(r->socket.sun_path);
         rmdir(r->dir);
     }
+    fd_close(&r->store_fd);
+    free(r->store);
     free(r->program);
     free(r);
 }

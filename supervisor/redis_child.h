@@ -1,6 +1,7 @@
 /* redis_child: the managed bus: a private redis-server on a Unix socket in run_dir,
- * without persistence, restarted with back-off, gone with the supervisor. Owns the
- * process, its directory run_dir/redis/ and the file run_dir/redis.pid. Never reaps (the
+ * in memory or with an append-only file elsewhere (redis_store), restarted with back-off,
+ * gone with the supervisor. Owns the process, its directory run_dir/redis/ and the file
+ * run_dir/redis.pid. Never reaps (the
  * supervisor's SIGCHLD does, and asks here) and never speaks Redis' protocol. */
 #ifndef SUPERVISOR_REDIS_CHILD_H
 #define SUPERVISOR_REDIS_CHILD_H
@@ -19,6 +20,7 @@ struct redis_child_conf {
     struct event_base *base;
     const char *run_dir; /* exists */
     const char *server;  /* redis.server: a path, or a name looked up in PATH */
+    const char *persist; /* redis.persist: a directory; "": none */
     uid_t uid; /* runs as these when we are root; run_dir/redis/ (0700) belongs to them */
     gid_t gid;
     void (*up)(void *ctx); /* NULL, or: called from the loop each time it has begun to

@@ -239,6 +239,7 @@ static int start_redis(struct supervisor *s, const struct conf *c, struct err *e
     struct redis_child_conf conf = {.base = s->base,
                                     .run_dir = s->run_dir,
                                     .server = c->main.redis.server.p,
+                                    .persist = c->main.redis.persist.p,
                                     .uid = s->user.drop ? s->user.uid : geteuid(),
                                     .gid = s->user.drop ? s->user.gid : getegid()};
     return redis_child_start(&conf, &s->redis, e);

@@ -1,6 +1,8 @@
 """Notifications (PROTOCOL part C): an inbox for each user, the same in every tab on every worker and broker."""
 import asyncio
 import json
+import os
+import pwd
 import re
 import uuid
 
@@ -427,3 +429,73 @@ async def test_stream_of_before(redis_server, broker):
     await until(lambda: r.xlen("heliod:notify") == 0, 20, what="the abandoned one is taken over")
     t = await tab(b, "jim")
     await t.expect(*[f"n{i}" for i in range(40)], "abandoned")
+
+
+# ── redis.persist ──
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_persist(workdir, broker, end):
+    """Inboxes survive the end of the broker, the hard one as well."""
+    store = workdir / "store"
+    b = broker(redis={"persist": str(store)}, **inboxes(["kai"]))
+    made = [await notify(b, "kai", n=i) for i in range(3)]
+    await publish(b, {"broadcast": True, "notification": {"id": "all"}})
+    t = await tab(b, "kai")
+    await t.expect(*made, "all")
+    await t.ask(type="mark_read", id=made[1])
+    await t.close()
+    if end == "stop":
+        assert await asyncio.to_thread(b.stop) == 0
+    else:
+        b.proc.kill()
+        await asyncio.to_thread(b.proc.wait)
+    assert store.stat().st_mode & 0o777 == 0o700
+    await asyncio.to_thread(b.start)
+    t = await tab(b, "kai")
+    assert t.first["unread_count"] == 3
+    await t.expect(made[0], made[2], "all")
+    assert await t.ids() == ["all", *made[::-1]]
+    await publish(b, {"broadcast": True, "notification": {"id": "all"}})
+    await t.nothing()
+
+
+async def test_without_persist(broker):
+    b = broker(**inboxes(["kai"]))
+    await notify(b, "kai")
+    await asyncio.to_thread(b.stop)
+    await asyncio.to_thread(b.start)
+    assert (await tab(b, "kai")).first["unread_count"] == 0
+
+
+def refused_start(b):
+    assert b.proc.wait(20) != 0
+    return b.log()
+
+
+def test_persist_refuses(workdir, broker):
+    (workdir / "file").touch()
+    (workdir / "open").mkdir(mode=0o755)
+    b = broker(redis={"persist": str(workdir / "store")}, **inboxes(["kai"]))
+    for name, store, why in (("r", "relative/path", "not an absolute path"), ("f", str(workdir / "file"), "Not a directory"),
+                             ("o", str(workdir / "open"), "mode 0755"), ("n", str(workdir / "no" / "such"), "No such file"),
+                             ("u", str(workdir / "store"), "in use by another heliod")):
+        assert why in refused_start(broker(name, wait=False, redis={"persist": store}, **inboxes(["kai"]))), name
+    assert b.http()[0] == 200
+
+
+@pytest.mark.skipif("os.geteuid() != 0")
+def test_persist_of_another_user(workdir, broker):
+    (workdir / "others").mkdir(mode=0o700)
+    os.chown(workdir / "others", 12345, 12345)
+    assert "belongs to user 12345" in refused_start(broker("x", wait=False, redis={"persist": str(workdir / "others")}, **inboxes(["kai"])))
+
+
+@pytest.mark.skipif("os.geteuid() != 0")
+async def test_persist_of_the_workers_user(workdir, broker):
+    workdir.chmod(0o755)
+    b = broker(user="nobody", redis={"persist": str(workdir / "store")}, **inboxes(["kai"]))
+    made = await notify(b, "kai")
+    assert (workdir / "store").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+    await asyncio.to_thread(b.stop)
+    await asyncio.to_thread(b.start)
+    await (await tab(b, "kai")).expect(made)

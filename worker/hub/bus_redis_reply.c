@@ -53,6 +53,8 @@ static void on_error(struct bus_redis *b, struct peer *p, struct expect e,
     case EXPECT_READY:
         if (str_starts(text, STR("NOPERM")))
             life_ready(b, p);
+        else if (str_starts(text, STR("LOADING")))
+            life_fail(b, "it is still reading what it had kept");
         else
             life_refused(b, "it answered", text);
         break;
