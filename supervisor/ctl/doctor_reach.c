@@ -11,19 +11,53 @@
 #define PORT_OF_HELIOD 8000
 #define PIDFILE "heliod.pid" /* beside the control socket */
 
+/* Hosts that browsers trust without TLS (W3C Secure Contexts §3.1). */
+static bool is_loopback_host(struct str host)
+{
+    return str_eq_nocase(host, STR("localhost")) || str_ends(host, STR(".localhost")) ||
+           str_starts(host, STR("127.")) || str_is(host, "::1");
+}
+
+/* A page that came over TLS opens no ws://: mixed content. */
+static bool is_mixed(const struct doctor *d)
+{
+    return !d->url.tls && str_starts(str_of(d->ctl->opt.origin), STR("https://")) &&
+           !is_loopback_host(buf_view(&d->url.host));
+}
+
+static void explain_mixed(struct doctor *d, struct finding *f)
+{
+    struct buf url = {0};
+
+    doctor_put_swapped(d, &url);
+    finding_bad(f, DOCTOR_TLS,
+                "a page from https:// may open wss:// only, the URL says ws://: browsers "
+                "block it, whatever the server does");
+    finding_fix(f, "use %s, and a server or proxy there that speaks TLS", buf_cstr(&url));
+    f->goes_on = true;
+    buf_free(&url);
+}
+
+static void explain_url(const char *why, struct buf *fixed, struct finding *f)
+{
+    finding_bad(f, DOCTOR_URL, "%s", why);
+    if (fixed->n > 0)
+        finding_fix(f, "use %s", buf_cstr(fixed));
+    else
+        finding_fix(f, "correct the URL: ws://host:port/path");
+}
+
 void doctor_prove_url(struct doctor *d, struct finding *f)
 {
     struct buf fixed = {0};
     struct err e = {0};
 
-    if (doctor_url_judge(str_of(d->text), &d->url, &fixed, &e) == 0)
-        finding_good(f, "%s", buf_cstr(&d->url.shown));
+    if (doctor_url_judge(str_of(d->text), &d->url, &fixed, &e) < 0)
+        explain_url(e.text, &fixed, f);
+    else if (is_mixed(d))
+        explain_mixed(d, f);
     else
-        finding_bad(f, DOCTOR_URL, "%s", e.text);
-    if (fixed.n > 0)
-        finding_fix(f, "use %s", buf_cstr(&fixed));
-    else if (f->proof == PROOF_BAD)
-        finding_fix(f, "correct the URL: ws://host:port/path");
+        finding_good(f, "%s", buf_cstr(&d->url.shown));
     buf_free(&fixed);
 }
 

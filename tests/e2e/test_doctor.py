@@ -94,6 +94,15 @@ def test_bad_urls(url, fixed):
     assert status == URL and answer["fix"] == f"use {fixed}", answer
 
 
+def test_mixed_content():
+    """Browsers refuse it before anything is sent; what else is wrong is told as well."""
+    status, answer = doctor("ws://no-such-host.invalid:8000/ws?x=y", "--origin", "https://app.example.com")
+    assert status == TLS and "may open wss:// only" in answer["verdict"], answer
+    assert answer["fix"].startswith("use wss://no-such-host.invalid:8000/ws?…, "), answer
+    assert [c["check"] for c in answer["checks"] if c["result"] == "bad"] == ["url", "reach"]
+    assert doctor("ws://no-such-host.invalid:8000/ws", "--origin", "http://app.example.com")[0] == REACH
+
+
 # ── 3, 4: refused ──
 
 ALLOWED = "https://app.example.com"
@@ -175,6 +184,41 @@ def test_no_http_at_all():
     with server(lambda s: s.recv(1000)) as port:
         assert doctor(f"ws://127.0.0.1:{port}/ws")[0] == PORT
         assert doctor(f"wss://127.0.0.1:{port}/ws")[0] == PORT
+
+
+def test_servers_that_never_stop(workdir):
+    """Heads, bodies and frames without an end: a step ends at its deadline all the same."""
+    def accept(s):
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", s.recv(65536))
+        if not key:
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            return False
+        s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        return True
+
+    def flood(first, rest):
+        def serve(s):
+            s.recv(65536)
+            s.sendall(first)
+            while True:
+                s.sendall(rest)
+        return serve
+
+    def frames(frame):
+        return lambda s: accept(s) and [s.sendall(frame * 1000) for _ in iter(int, 1)]
+
+    for handle, cause in [
+        (flood(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000), PORT),
+        (flood(b"HTTP/1.1 404 Not Found\r\n\r\n", b"x" * 10000), PORT),
+        (flood(b"", b"\x16\x03\x01" + bytes(9999)), TLS),
+        (frames(b"\x81\x02{}"), LIVENESS),
+        (frames(b"\x89\x00"), LIVENESS),
+        (frames(b"\x81\xff" + bytes(20)), PORT),
+        (frames(b"\x82\x7f" + b"\xff" * 8), PORT),
+    ]:
+        with server(handle) as port:
+            status, answer = doctor(f"ws://127.0.0.1:{port}/ws", "--timeout", "1")
+        assert status == cause, (answer, cause)
 
 
 # ── 6: the way ──
