@@ -87,9 +87,10 @@ void doctor_explain_status(struct doctor *d, const struct doctor_head *h,
                            struct finding *f);
 void doctor_explain_close(struct doctor *d, unsigned code, const char *reason,
                           struct finding *f);
-/* doctor_config.c: "endpoints[2].allowed_origins (line 33), which is now: …", if the
- * broker was asked for and tells it. */
-bool doctor_config_origins(struct doctor *d, struct buf *said);
+/* doctor_config.c: a key of the URL's endpoint, if the broker was asked for and tells it:
+ * "].allowed_origins" is at "endpoints[2].allowed_origins (line 33)". */
+bool doctor_config_get(struct doctor *d, const char *key, struct buf *where,
+                       struct buf *value);
 /* doctor_auth.c: the token */
 void doctor_prove_token(struct doctor *d, struct finding *f);
 /* It was refused; how: "refused with 401: …". Says what is wrong with it, as far as it

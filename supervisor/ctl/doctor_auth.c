@@ -47,6 +47,7 @@ static bool is_bad(enum token_state state)
 /* The token as the clock of the server sees it and as ours does: where they disagree, one
  * clock is wrong. The issuer's clock is the third: it stands in the token. */
 struct view {
+    struct doctor_token token;
     enum token_state here, there;
     struct buf said;
     const char *fix; /* NULL: no clock is to blame */
@@ -89,13 +90,38 @@ static void blame_a_clock(const struct doctor *d, struct view *v)
 static struct view look_at_token(struct doctor *d)
 {
     int64_t now = clock_wall_ms() / 1000;
-    struct doctor_token t = doctor_token_read(token_of(d));
-    struct view v = {.here = doctor_token_judge(&t, now),
-                     .there = doctor_token_judge(&t, now + d->ahead_s)};
+    struct view v = {.token = doctor_token_read(token_of(d))};
 
-    doctor_token_say(&t, now + d->ahead_s, &v.said);
+    v.here = doctor_token_judge(&v.token, now);
+    v.there = doctor_token_judge(&v.token, now + d->ahead_s);
+    doctor_token_say(&v.token, now + d->ahead_s, &v.said);
     blame_a_clock(d, &v);
     return v;
+}
+
+static bool has_word(struct str list, const char *word)
+{
+    while (list.n > 0) {
+        if (str_is(str_trim(str_split(list, ',', &list)), word))
+            return true;
+    }
+    return false;
+}
+
+/* Of one that was refused for no other reason to be seen. */
+static void blame_the_algorithm(struct doctor *d, struct view *v)
+{
+    struct buf where = {0}, list = {0};
+
+    if (v->there == TOKEN_GOOD && !v->fix &&
+        doctor_config_get(d, "].auth.algorithms", &where, &list) &&
+        !has_word(buf_view(&list), v->token.alg)) {
+        buf_printf(&v->said, "; its algorithm is not in %s: %s", buf_cstr(&where),
+                   buf_cstr(&list));
+        v->fix = "sign the token with an algorithm of the list, or add this one there";
+    }
+    buf_free(&where);
+    buf_free(&list);
 }
 
 static const char *fix_of(const struct view *v)
@@ -115,8 +141,10 @@ static const char *fix_of(const struct view *v)
     }
 }
 
-static void bad_token(struct view *v, const char *how, struct finding *f)
+static void bad_token(struct doctor *d, struct view *v, const char *how,
+                      struct finding *f)
 {
+    blame_the_algorithm(d, v);
     finding_bad(f, DOCTOR_AUTH, "%s%s%s", buf_cstr(&v->said), *how ? "; " : "", how);
     finding_fix(f, "%s", fix_of(v));
 }
@@ -130,13 +158,14 @@ void doctor_blame_token(struct doctor *d, const char *how, struct finding *f)
         return;
     }
     struct view v = look_at_token(d);
-    bad_token(&v, how, f);
+    bad_token(d, &v, how, f);
     buf_free(&v.said);
 }
 
 /* ---- what the server thinks of it ---- */
 
-static void judge_answer(struct str payload, struct view *v, struct finding *f)
+static void judge_answer(struct doctor *d, struct str payload, struct view *v,
+                         struct finding *f)
 {
     struct err e;
     struct json_object *o = json_read(payload, &e);
@@ -148,7 +177,7 @@ static void judge_answer(struct str payload, struct view *v, struct finding *f)
         finding_good(f, "accepted (%s)", buf_cstr(&v->said));
     } else if (str_is(event, "error")) {
         snprintf(how, sizeof(how), "refused: %s", log_esc(message));
-        bad_token(v, how, f);
+        bad_token(d, v, how, f);
     } else {
         finding_none(f, "%s; no answer of the events protocol", buf_cstr(&v->said));
     }
@@ -164,11 +193,11 @@ static void hear_answer(struct doctor *d, struct view *v, struct finding *f)
         doctor_frame_next(&d->wire, clock_now_ms() + d->step_ms, &pings, &frame);
 
     if (got == GOT_IT && frame.opcode == FRAME_CLOSE)
-        bad_token(v, "refused: the connection was closed", f);
+        bad_token(d, v, "refused: the connection was closed", f);
     else if (got == GOT_END)
-        bad_token(v, "refused: the connection was dropped", f);
+        bad_token(d, v, "refused: the connection was dropped", f);
     else if (got == GOT_IT)
-        judge_answer(frame.payload, v, f);
+        judge_answer(d, frame.payload, v, f);
     else
         finding_none(f, "%s; the server says nothing about it", buf_cstr(&v->said));
     if (got == GOT_IT)
@@ -200,6 +229,6 @@ void doctor_prove_token(struct doctor *d, struct finding *f)
     }
     /* One in the URL was seen by the server, which let us in. */
     if (f->proof == PROOF_NONE && d->ctl->opt.token && is_bad(v.there))
-        bad_token(&v, "", f);
+        bad_token(d, &v, "", f);
     buf_free(&v.said);
 }

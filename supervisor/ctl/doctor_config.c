@@ -6,8 +6,9 @@
  * endpoint, its path first. */
 struct search {
     struct str path; /* of the URL */
+    const char *key; /* "].allowed_origins" */
     bool is_here;    /* the rows that come are those of the endpoint */
-    struct buf *said;
+    struct buf *where, *value;
 };
 
 static struct str without_slash(struct str path)
@@ -41,19 +42,21 @@ static void on_row(void *ctx, struct str row)
 
     if (is_endpoint && str_ends(key, STR("].path")))
         s->is_here = fits(value, s->path);
-    else if (is_endpoint && s->is_here && str_ends(key, STR("].allowed_origins"))) {
-        buf_clear(s->said);
-        buf_printf(s->said, STR_FMT, STR_ARG(key));
+    else if (is_endpoint && s->is_here && str_ends(key, str_of(s->key))) {
+        buf_clear(s->where);
+        buf_printf(s->where, STR_FMT, STR_ARG(key));
         if (line > 0)
-            buf_printf(s->said, " (line %" PRId64 ")", line);
-        buf_printf(s->said, ", which is now: " STR_FMT, STR_ARG(value));
+            buf_printf(s->where, " (line %" PRId64 ")", line);
+        buf_clear(s->value);
+        buf_str(s->value, value);
     }
     json_object_put(o);
 }
 
-bool doctor_config_origins(struct doctor *d, struct buf *said)
+bool doctor_config_get(struct doctor *d, const char *key, struct buf *where,
+                       struct buf *value)
 {
-    struct search s = {.said = said};
+    struct search s = {.key = key, .where = where, .value = value};
     struct msg_query q = {.what = QUERY_CONFIG};
     struct err e;
     uint64_t count;
@@ -62,5 +65,5 @@ bool doctor_config_origins(struct doctor *d, struct buf *said)
     return d->is_running && d->is_ours &&
            ctl_ask(d->ctl, MSG_CTL_QUERY, &q, STR_NONE, on_row, &s, &count, &e) ==
                END_OK &&
-           said->n > 0;
+           value->n > 0;
 }

@@ -46,16 +46,18 @@ static void read_body(struct str body, struct refusal *r)
 static void refused_origin(struct doctor *d, struct refusal *r, struct finding *f)
 {
     const char *origin = d->ctl->opt.origin;
-    struct buf where = {0};
+    struct buf where = {0}, now = {0};
 
     finding_bad(f, DOCTOR_ORIGIN, "the origin %s is refused: %s",
                 origin ? origin : "(none sent: give --origin)", words_of(r));
-    if (doctor_config_origins(d, &where))
-        finding_fix(f, "add it to %s; then helioctl reload", buf_cstr(&where));
+    if (doctor_config_get(d, "].allowed_origins", &where, &now))
+        finding_fix(f, "add it to %s, which is now: %s; then helioctl reload",
+                    buf_cstr(&where), buf_cstr(&now));
     else
         finding_fix(f, "add it to `allowed_origins` of this endpoint in heliod.yaml "
                        "(another server: to its list of origins), then helioctl reload");
     buf_free(&where);
+    buf_free(&now);
 }
 
 static void refused_token(struct doctor *d, unsigned code, struct refusal *r,

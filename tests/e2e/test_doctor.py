@@ -276,7 +276,8 @@ def test_the_wrong_scheme_either_way(broker, workdir, ca):
     assert "no TLS is spoken" in answer["verdict"]
 
 
-@pytest.mark.parametrize("what", ["name", "only a common name", "expired", "early", "self-signed", "unknown", "incomplete"])
+@pytest.mark.parametrize("what", ["name", "only a common name", "expired", "early", "self-signed", "unknown", "unknown root",
+                                  "incomplete"])
 def test_certificates(broker, workdir, ca, what):
     """The fault of the certificate is the verdict; what lies behind is examined none the less."""
     b = broker()
@@ -291,6 +292,7 @@ def test_certificates(broker, workdir, ca, what):
         "early": (Cert("x", ca, here, days=(10.5, 30)), [], trust, "is not valid before 20", "set the clock of the CA"),
         "self-signed": (Cert("x", None, here), [], (), "the certificate is self-signed", "--ca FILE"),
         "unknown": (Cert("x", middle, here), [middle], (), "(CN = Test Root) is not trusted here", "--ca FILE"),
+        "unknown root": (Cert("x", middle, here), [middle, ca], (), "(CN = Test Root) is not trusted here", "--ca FILE"),
         "incomplete": (Cert("x", middle, here), [], trust, "its issuer (CN = Test Middle) is neither sent nor trusted",
                        "fullchain.pem"),
     }[what]
@@ -446,6 +448,18 @@ def test_a_certificate_and_this_machines_clock(workdir, ca):
     assert answer["fix"] == "set the clock of this machine", answer
 
 
+def test_a_wrong_algorithm(broker):
+    """The list of algorithms is the broker's to tell: only with -c or -s."""
+    b = broker(**endpoint(auth={"method": "jwt", "key": SECRET, "algorithms": ["HS384", "HS512"]}))
+    token = jwt(exp=int(time.time()) + 600)
+    status, answer = doctor("-c", str(b.conf), b.url + "/ws", "--token", token)
+    assert status == AUTH and re.search(r"its algorithm is not in endpoints\[0\].auth.algorithms \(line \d+\): HS384, HS512; "
+                                        "refused: \"Authentication failed\"", answer["verdict"]), answer
+    assert answer["fix"].startswith("sign the token with an algorithm of the list"), answer
+    status, answer = doctor(b.url + "/ws", "--token", token)
+    assert status == AUTH and "algorithm HS256" in answer["verdict"] and "algorithm" in answer["fix"], answer
+
+
 def test_a_wrong_token(broker):
     b = broker(**endpoint(auth=static("alice")))
     assert doctor(b.url + "/ws", "--token", "token-alice")[0] == 0
@@ -485,9 +499,9 @@ def test_cut_after_a_minute(broker):
 
 
 def test_frozen_while_idle(broker):
-    with proxy(broker().port, cut_s=2, freeze=True) as p:
-        status, answer = doctor(f"ws://127.0.0.1:{p.port}/echo", "--hold", "4", "--timeout", "1")
-    assert status == LIVENESS and "after 4 s idle the peer does not answer any more" in answer["verdict"], answer
+    with proxy(broker().port, cut_s=4, freeze=True) as p:
+        status, answer = doctor(f"ws://127.0.0.1:{p.port}/echo", "--hold", "6", "--timeout", "1")
+    assert status == LIVENESS and "after 6 s idle the peer does not answer any more" in answer["verdict"], answer
     assert "a busy connection lives on" in answer["verdict"] and "client.ping_after" in answer["fix"], answer
 
 
