@@ -1,8 +1,9 @@
 """The demo of a video call in Chromium, as an application would serve it: from two origins of its own, over one broker. Camera and
 microphone are Chromium's fake ones; the video that arrives is counted frame by frame."""
+import base64
+import hmac
 import json
 import os
-import pathlib
 import signal
 import time
 
@@ -280,6 +281,31 @@ def test_a_third_is_refused_with_a_sentence(call):
     for p in people:
         assert p.heard() == []
         p.sees_video()
+
+
+def test_the_browser_asks_the_ice_servers_of_the_broker(call):
+    a, z = call(ice_servers=[{"urls": ["turn:127.0.0.1:9"], "secret": "known-to-both"}]).connect()
+    for p in (a, z):
+        server = p.page.js("pc.getConfiguration().iceServers")[0]
+        assert server["urls"] in ("turn:127.0.0.1:9", ["turn:127.0.0.1:9"])
+        expiry = int(server["username"].split(":")[0])
+        assert time.time() < expiry <= time.time() + 3600
+        wanted = hmac.new(b"known-to-both", server["username"].encode(), "sha1").digest()
+        assert server["credential"] == base64.b64encode(wanted).decode()
+
+
+def test_who_has_no_camera_sees_the_other(call):
+    c = call()
+    host = c.person("host")
+    guest = Person.__new__(Person)
+    guest.call, guest.role = c, "guest"
+    guest.page = c.browsers(1)[0].page(f"{c.front.origins[1]}/#room=consultation-42&role=guest", apart=True, first=EAVESDROP + """
+        navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("none there", "NotFoundError"));""")
+    c.people.append(guest)
+    guest.enter()
+    guest.sees_video()
+    assert host.page.until("document.querySelector('#state').textContent === 'In a call.'")
+    assert guest.page.js("document.querySelector('#own').hidden") is True
 
 
 def test_another_origin_is_told_so(call, site_elsewhere):

@@ -356,6 +356,57 @@ def test_a_ping_without_pong_is_a_loss(shared, tab):
     assert page.js("WebSocket.all[0].sent") == [{"type": "ping"}] * 4 and page.js("WebSocket.all[0].readyState") == 3
 
 
+def test_a_heartbeat_has_to_be_acknowledged_where_it_is(shared, tab):
+    b = shared(endpoints=[{"path": "/ws", "protocol": "events", "auth": {"method": "anonymous"}, "acknowledge": True}])
+    page = tab(b)
+    events(page, b, "{heartbeat: 50}")
+    page.until("told.filter(t => t[2] === 'ack').length > 3")
+    assert told(page, "message")[0][0]["ok"] is True and told(page, "lost") == []
+    page.js(FAKE)
+    page.js("""(async () => {
+        globalThis.c = watch(new heliod.EventsClient("ws://x/", {heartbeat: 50}));
+        await turn(); socket().onopen();
+        socket().say({event: "connected", data: {}}); socket().say({event: "ack", data: {id: 0, ok: true}});
+    })()""")
+    page.until("told.some(t => t[0] === 'lost')")
+    assert told(page, "lost")[0][0]["reason"] == "no pong in time"
+
+
+def test_it_does_not_wait_when_the_network_is_back(shared, tab):
+    page = tab(shared())
+    page.js(FAKE)
+    states = page.js("""(async () => {
+        const c = new heliod.EventsClient("ws://x/"), states = [], real = setTimeout;
+        await turn();
+        globalThis.setTimeout = () => 0; // nothing comes by time
+        socket().end(1006);
+        states.push(c.state);
+        dispatchEvent(new Event("online"));
+        states.push(c.state);
+        globalThis.setTimeout = real;
+        c.close();
+        const made = WebSocket.all.length;
+        dispatchEvent(new Event("online"));
+        await turn();
+        states.push(c.state, WebSocket.all.length - made);
+        return states;
+    })()""")
+    assert states == ["waiting", "connecting", "ended", 0]
+
+
+def test_a_server_that_says_nothing_is_given_up(shared, tab):
+    page = tab(shared())
+    page.js(FAKE)
+    page.js("""(async () => {
+        const real = setTimeout;
+        globalThis.setTimeout = (f, ms) => real(f, ms === 30000 ? 20 : ms);
+        globalThis.c = watch(new heliod.SignalingClient("ws://x/"));
+        await turn(); socket().onopen();
+    })()""")
+    page.until("told.some(t => t[0] === 'lost')")
+    assert told(page, "lost")[0][0]["reason"] == "no answer in time" and page.js("WebSocket.all[0].readyState") == 3
+
+
 def test_a_notification_is_told_once(shared, tab):
     page = tab(shared())
     page.js(FAKE)

@@ -177,9 +177,13 @@ def test_it_can_be_switched_off_and_on(broker):
     b = broker(docs=False)
     status, _, text = ask(b)
     assert status == 404 and json.loads(text)["error"] == "no-such-endpoint"
-    b.write(docs=True)
+    b.write(docs=True, demos=True)
     b.ctl("reload")
     eventually(lambda: ask(b)[0] == 200, what="the page is served")
+    assert ask(b, path="/demos/call")[0] == 200
+    b.write(demos=False)
+    b.ctl("reload")
+    eventually(lambda: ask(b, path="/demos/call")[0] == 404, what="the demos are gone")
 
 
 # ---- the page against the manual ----

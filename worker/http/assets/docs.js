@@ -48,7 +48,7 @@ const ownFacts = {
   ],
   signaling: endpoint => [
     ["Roles", endpoint.roles.join(", ") || "any"],
-    ["People in a room", endpoint.room_size + ", of one role " + endpoint.role_size],
+    ["People in a room", `${endpoint.room_size}, ${endpoint.role_size} of a role`],
     ["A taken role is probed for", duration(endpoint.takeover_probe)],
     ["Return unnoticed within", endpoint.grace ? duration(endpoint.grace) : "off"],
     ["ICE servers", endpoint.ice_servers ? "told at entry" : "none"],

@@ -16,7 +16,7 @@
  *   end      {code, reason}: it ended for good
  *   state    connecting, open, waiting or ended; also `client.state`
  *
- * A token is a text, or a function that is asked for one before each attempt (it may fetch one-time tickets, and may fail).
+ * A token is a text, or a function that is asked for one before each attempt (it may fetch one-time tickets, or fail).
  * @typedef {string | (() => string | Promise<string>)} Token
  * @typedef {{token?: Token, heartbeat?: number}} Options  heartbeat: ms, 30,000 by default
  * @typedef {{[member: string]: any}} Message
@@ -61,6 +61,7 @@ class Client {
   #failures = 0;
   #openedAt = 0;
   /** @type {Message} */ _beat = {type: "ping"};
+  _answers = true; // does the server answer it?
   #online = () => { if (this.state === "waiting") this.#connect(); };
 
   /** @param {string} url @param {Options} [options] */
@@ -85,8 +86,6 @@ class Client {
     this.#finish(1000, "");
     socket?.close(1000);
   }
-
-  // ---- for the protocols ----
 
   /** @param {string} name @param {any} detail @param {any} [more] */
   _tell(name, detail, more) {
@@ -135,8 +134,6 @@ class Client {
     return isFinal(code) && !(code === 4001 && wasOpen && typeof this._options.token === "function");
   }
 
-  // ---- the life of a connection ----
-
   async #connect() {
     if (this.state === "ended") return;
     this.#release();
@@ -180,10 +177,10 @@ class Client {
     if (isObject(message)) this._received(message);
   }
 
-  /** A ping has to be answered before the next is due; event heartbeats have no answer. */
+  /** A ping has to be answered before the next is due. */
   #keepAlive() {
     if (!this.#heard) return this.#abandon("no pong in time");
-    this.#heard = !this._send(this._beat) || !this._beat.type;
+    this.#heard = !this._send(this._beat) || !this._answers;
   }
 
   /** Does not wait for the other side, who may be long gone. @param {string} reason */
@@ -234,7 +231,8 @@ class Client {
 
 /** `open` brings the data of `connected`. Also: `message` (data, event) and `message:EVENT` (data), `error` (text). */
 export class EventsClient extends Client {
-  /** @type {Message} */ _beat = {event: "heartbeat"};
+  /** @type {Message} */ _beat = {event: "heartbeat", id: 0};
+  _answers = false;
 
   /**
    * credentials: more for `authenticate`; rooms: joined at once.
@@ -286,6 +284,7 @@ export class EventsClient extends Client {
     } else if (event === "error") {
       this._tell("error", String(data?.message));
     } else {
+      this._answers ||= event === "ack";
       this._tell("message", data, event);
       this._tell("message:" + event, data);
     }
