@@ -10,11 +10,12 @@ import time
 
 import pytest
 
+from api import KEY, NEWS, answer, chunked, head, post, refused
 from client import entered
 from conftest import SLACK, eventually
 from rawws import Raw
 
-KEY, OTHER = "k3y-of-the-backend", "another-k3y"
+OTHER = "another-k3y"
 PAGE = "https://app.example.com"
 MAX = 1 << 20
 CONF = {
@@ -22,55 +23,7 @@ CONF = {
     "allowed_origins": [PAGE, "https://*.example.org"],
     "endpoints": [{"path": "/ws", "protocol": "events", "auth": {"method": "anonymous"}, "rooms": {"join": ["*"]}}],
 }
-NEWS = {"to": {"room": "ws-default"}, "event": "news", "data": {"n": 1}}
 PUBLISHED = (200, {"published": True})
-
-
-def head(path="/api/events", method="POST", key=KEY, type_="application/json", length=None, version="HTTP/1.1", more=()):
-    lines = [f"{method} {path} {version}", "Host: localhost",
-             *([f"Authorization: Bearer {key}"] if key is not None else []),
-             *([f"Content-Type: {type_}"] if type_ else []),
-             *([f"Content-Length: {length}"] if length is not None else []), *more]
-    return "".join(line + "\r\n" for line in lines).encode() + b"\r\n"
-
-
-def post(body=NEWS, **how):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return head(length=len(data), **how) + data
-
-
-def chunked(data, size, extension=b"", trailer=b""):
-    parts = [data[i:i + size] for i in range(0, len(data), size)]
-    return b"".join(b"%x%s\r\n%s\r\n" % (len(p), extension, p) for p in parts) + b"0\r\n" + trailer + b"\r\n"
-
-
-def answer(r, method="GET"):
-    """(status, fields, body as JSON), checked for form."""
-    status, fields, _ = r.head()
-    assert status, "no answer"
-    body = None
-    if method != "HEAD" and status != 204:
-        body = json.loads(r.take(int(fields["content-length"])))
-    if status >= 400 and body is not None:
-        assert list(body) == ["error", "message", "hint"]
-        assert body["message"].endswith(".") and body["hint"].endswith(".")
-    if status == 204:
-        assert "content-length" not in fields and "content-type" not in fields
-    assert ("www-authenticate" in fields) == (status == 401)
-    assert ("allow" in fields) == (status == 405 or (status == 204 and "access-control-allow-methods" not in fields))
-    return status, fields, body
-
-
-def refused(r, status, error, *words, closes=None, method="GET"):
-    got, fields, body = answer(r, method)
-    assert (got, body and body["error"]) == (status, error if body else None), body
-    for word in words:
-        assert word in body["message"], body
-    if closes is not None:
-        assert fields["connection"] == ("close" if closes else "keep-alive")
-    if closes:
-        assert r.ended()
-    return fields, body
 
 
 def published(r):
