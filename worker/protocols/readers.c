@@ -19,6 +19,7 @@ struct readers {
     struct list due; /* readers whose inbox is to be asked */
     size_t asking;
     bool is_looking;
+    bool is_up; /* the bus, and all topics are heard */
 };
 
 struct reader {
@@ -36,7 +37,7 @@ struct reader {
     char name[];
 };
 
-/* A message that came before the connection was open. */
+/* A message for later. */
 struct held {
     int64_t version;
     struct frame *frame;
@@ -75,12 +76,29 @@ static void hold(struct reading *g, struct frame *f, int64_t version)
     buf_put(&g->held, &(struct held){version, frame_ref(f)}, sizeof(struct held));
 }
 
+/* The connection may end on the way, and g with it. */
+static void release(struct reading *g)
+{
+    struct buf held = g->held;
+    struct held *h = (struct held *)held.p;
+    struct conn *c = g->c;
+    int64_t floor = g->floor;
+    g->held = (struct buf){0};
+    g->held_bytes = 0;
+    for (size_t i = 0; i < held.n / sizeof(*h); i++) {
+        if (h[i].version > floor)
+            session_send_frame(c, h[i].frame);
+        frame_unref(h[i].frame);
+    }
+    buf_free(&held);
+}
+
 static void tell_notification(struct reader *r, struct str message, int64_t version)
 {
     struct frame *f = frame_new(WIRE_TEXT, message);
     LIST_EACH_SAFE (node, &r->readings) {
         struct reading *g = container_of(node, struct reading, link);
-        if (!g->is_open)
+        if (!g->is_open || g->is_behind)
             hold(g, f, version);
         else if (version > g->floor)
             session_send_frame(g->c, f);
@@ -105,7 +123,7 @@ static void tell_count(struct reader *r, int64_t version, int64_t count)
     r->count = count;
     LIST_EACH_SAFE (node, &r->readings) {
         struct reading *g = container_of(node, struct reading, link);
-        if (!g->is_open || version <= g->counted)
+        if (!g->is_open || g->is_behind || version <= g->counted)
             continue;
         g->counted = version;
         g->count = count;
@@ -167,33 +185,46 @@ static void tell_missed(struct reader *r, struct str unread)
     buf_free(&message);
 }
 
-static void tell_count_behind(struct reader *r, const struct inbox_state *state)
+/* As if they had been there all the time: what they missed, what came since, the count.
+ */
+static void rejoin(struct reader *r, int64_t floor)
 {
     char text[64];
     LIST_EACH_SAFE (node, &r->readings) {
         struct reading *g = container_of(node, struct reading, link);
-        bool is_behind = g->is_behind && state->version > g->counted;
-        bool is_news = g->count != state->count;
-        g->is_behind = false;
-        if (!is_behind)
+        struct conn *c = g->c;
+        bool is_news = g->count != r->count && r->version > g->counted;
+        if (!g->is_behind)
             continue;
-        g->counted = state->version;
-        g->count = state->count;
+        g->is_behind = false;
+        g->floor = floor;
+        if (is_news) {
+            g->count = r->count;
+            g->counted = r->version;
+        }
+        release(g);
         if (is_news)
-            session_send_text(g->c, write_count(state->count, text));
+            session_send_text(c, write_count(r->count, text));
     }
 }
 
-static void caught_up(struct reader *r, const struct inbox_state *state)
+static void catch_up(struct reader *r, const struct inbox_state *state)
 {
     tell_missed(r, state->unread);
-    tell_count_behind(r, state);
     r->since = -1;
     r->seen = MAX(r->seen, state->version);
     if (state->version > r->version) {
         r->version = state->version;
         r->count = state->count;
     }
+    rejoin(r, state->version);
+}
+
+/* The inbox cannot be asked: what was missed is in the list. */
+static void give_up(struct reader *r)
+{
+    r->since = -1;
+    rejoin(r, 0);
 }
 
 static void free_readers(struct readers *rs)
@@ -214,7 +245,9 @@ static void on_looked(void *ctx, const struct bus_reply *reply)
     rs->asking--;
     inbox_note_refusal(reply);
     if (r->since >= 0 && reply->type == BUS_TEXT && inbox_state_read(reply->text, &state))
-        caught_up(r, &state);
+        catch_up(r, &state);
+    else if (r->since >= 0 && rs->is_up)
+        give_up(r);
     let_go(r);
     look_on(rs);
     free_readers(rs);
@@ -264,12 +297,15 @@ static void on_all(struct topic *t, UNUSED struct str payload)
 
 static void on_up(struct hub_watch *w)
 {
-    look_at_all(container_of(w, struct readers, watch));
+    struct readers *rs = container_of(w, struct readers, watch);
+    rs->is_up = true;
+    look_at_all(rs);
 }
 
 static void on_down(struct hub_watch *w, UNUSED const char *why)
 {
     struct readers *rs = container_of(w, struct readers, watch);
+    rs->is_up = false;
     MAP_EACH (struct reader, r, &rs->users) {
         list_unlink(&r->due);
         if (r->since < 0)
@@ -386,21 +422,10 @@ int64_t reading_start(struct reading *g, const struct inbox_state *state)
     return g->count;
 }
 
-/* The connection may end on the way, and g with it. */
 void reading_open(struct reading *g)
 {
-    struct buf held = g->held;
-    struct held *h = (struct held *)held.p;
-    struct conn *c = g->c;
-    int64_t floor = g->floor;
-    g->held = (struct buf){0};
     g->is_open = true;
-    for (size_t i = 0; i < held.n / sizeof(*h); i++) {
-        if (h[i].version > floor)
-            session_send_frame(c, h[i].frame);
-        frame_unref(h[i].frame);
-    }
-    buf_free(&held);
+    release(g);
 }
 
 void reading_end(struct reading *g)

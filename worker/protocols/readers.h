@@ -19,8 +19,8 @@ struct reading {
     int64_t counted; /* version of … */
     int64_t count;   /* … what it was told last is unread */
     bool is_open;    /* has been told of its connection */
-    bool is_behind;  /* what was said while the bus was away it has not heard */
-    struct buf held; /* until it is open: struct held */
+    bool is_behind;  /* what was said while the bus was away it has not heard yet */
+    struct buf held; /* what comes before it is open, or while it is behind */
     size_t held_bytes;
 };
 
