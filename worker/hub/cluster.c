@@ -295,7 +295,7 @@ static void learn_about(struct cluster_member *m, struct str about)
     bool is_good =
         about.n <= ABOUT_MAX && scan_text(about, NULL, 0) == SCAN_OBJECT && !m->about.n;
     if (is_good)
-        buf_str(&m->about, about);
+        buf_str(&m->about, scan_value_of(about).raw); /* without blanks around it */
 }
 
 /* Lines of the register; who wrote what there is anybody's guess. */
