@@ -267,10 +267,19 @@ static enum tls_fault fault_of_reason(int reason)
     }
 }
 
+/* An alert by its own name: OpenSSL's begins with "sslv3" for historical reasons. */
+static const char *words_of(unsigned long code)
+{
+    int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
+    const char *name = alert > 0 ? SSL_alert_desc_string_long(alert) : "unknown";
+
+    return strcmp(name, "unknown") == 0 ? ERR_reason_error_string(code) : name;
+}
+
 static void note_failure(struct doctor_tls *t, int error)
 {
     unsigned long code = ERR_peek_last_error();
-    const char *why = code ? ERR_reason_error_string(code) : NULL;
+    const char *why = code ? words_of(code) : NULL;
 
     t->fault = error == SSL_ERROR_SSL && code ? fault_of_reason(ERR_GET_REASON(code))
                                               : TLS_FAULT_ENDED;
