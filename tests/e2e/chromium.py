@@ -41,7 +41,7 @@ class Browser:
         self.proc = subprocess.Popen(
             ["bash", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} {theirs_in}<&- {theirs_out}>&-', "bash", "chromium", *FLAGS,
              f"--user-data-dir={self.profile}", "about:blank"],
-            pass_fds=(theirs_in, theirs_out), start_new_session=True,
+            pass_fds=(theirs_in, theirs_out), start_new_session=True, env={**os.environ, "TMPDIR": self.profile},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.profile + "/stderr", "wb"))
         os.close(theirs_in)
         os.close(theirs_out)
@@ -105,7 +105,9 @@ class Browser:
         self.kill()
         os.close(self.out)
         os.close(self.into)
-        shutil.rmtree(self.profile, ignore_errors=True)
+        end = time.monotonic() + WAIT
+        while os.path.exists(self.profile) and time.monotonic() < end:  # its other processes may be writing still
+            shutil.rmtree(self.profile, ignore_errors=True)
 
 
 class Page:
