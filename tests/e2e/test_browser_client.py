@@ -71,6 +71,21 @@ def test_any_origin_may_import_it(shared):
     assert body == SOURCE.read_text()
 
 
+def test_it_is_sent_again_only_if_it_changed(shared):
+    ask = b"%s /heliod.js HTTP/1.1\r\nHost: a\r\n%s\r\n"
+    raw = Raw(shared().port).send(ask % (b"HEAD", b""))
+    status, fields, _ = raw.head()
+    assert (status, fields["cache-control"], fields["content-length"]) == (200, "no-cache", str(len(SOURCE.read_bytes())))
+    tag = fields["etag"]
+    for have, wanted in ((tag, 304), (f'"other", W/{tag}', 304), ('"other"', 200), (tag.strip('"'), 200)):
+        raw.send(ask % (b"GET", f"If-None-Match: {have}\r\n".encode()))
+        status, fields, body = raw.response()
+        assert (status, fields["etag"], bool(body), "content-length" in fields) == (wanted, tag, wanted == 200, wanted == 200)
+    raw.send(ask % (b"PUT", b""))
+    assert raw.response()[0] == 405
+    raw.close()
+
+
 def test_it_is_small_and_imports_nothing(shared):
     text = SOURCE.read_text()
     assert len(text.encode()) <= 15 * 1024

@@ -16,6 +16,7 @@ static const char *reason_phrase(unsigned status)
     } phrases[] = {
         {200, "OK"},
         {204, "No Content"},
+        {304, "Not Modified"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},
@@ -66,14 +67,24 @@ static void put_date(struct buf *out)
     buf_str(out, str_of(text));
 }
 
-/* RFC 9110 §8.6: 204 has no Content-Length. */
-static void put_content(struct buf *out, unsigned status, struct str body,
-                        const char *type)
+static bool is_bare(unsigned status)
 {
-    if (status != 204)
+    return status == 204 || status == 304;
+}
+
+/* RFC 9110 §8.6: 204 has no Content-Length; RFC 9111 §5.2.2.4: no-cache may be kept, but
+ * has to be asked about. */
+static void put_content(struct buf *out, unsigned status, struct str body,
+                        const struct answer_how *how)
+{
+    if (!is_bare(status))
         buf_printf(out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
-                   type ? type : "application/json", body.n);
-    buf_str(out, STR("Cache-Control: no-store\r\n"));
+                   how->type ? how->type : "application/json", body.n);
+    if (how->etag.n)
+        buf_printf(out, "Cache-Control: no-cache\r\nETag: " STR_FMT "\r\n",
+                   STR_ARG(how->etag));
+    else
+        buf_str(out, STR("Cache-Control: no-store\r\n"));
 }
 
 /* allow: of a 405 (RFC 9110 §15.5.6), else NULL. */
@@ -83,7 +94,7 @@ static void answer(struct conn *c, unsigned status, const char *allow, struct st
     struct buf out = {0};
     bool keep_alive = how->keep_alive && !c->net->site->is_leaving;
     buf_printf(&out, "HTTP/1.1 %u %s\r\n", status, reason_phrase(status));
-    put_content(&out, status, body, how->type);
+    put_content(&out, status, body, how);
     put_date(&out);
     if (allow)
         buf_printf(&out, "Allow: %s\r\n", allow);
@@ -92,7 +103,7 @@ static void answer(struct conn *c, unsigned status, const char *allow, struct st
                keep_alive      ? "keep-alive"
                : status == 426 ? "Upgrade, close"
                                : "close");
-    if (how->with_body && status != 204)
+    if (how->with_body && !is_bare(status))
         buf_str(&out, body);
     conn_raw(c, buf_view(&out));
     buf_free(&out);

@@ -18,8 +18,9 @@ struct answer_how {
     bool with_body, keep_alive;
     const char *type;  /* Content-Type; NULL: JSON */
     struct str fields; /* more of them, each with its CR LF */
+    struct str etag;   /* given: may be kept, and asked about with If-None-Match */
 };
-/* 204 has no body and says nothing of one. */
+/* 204 and 304 have no body and say nothing of one. */
 void answer_send(struct conn *c, unsigned status, struct str body,
                  const struct answer_how *how);
 void answer_explain(struct conn *c, const struct refusal *r,

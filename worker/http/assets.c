@@ -84,13 +84,14 @@ static void put_page(struct buf *out, const struct asset *a, const struct net *n
 
 /* ---- its policy ---- */
 
-static void put_hash(struct buf *out, struct str source)
+/* In the given quotes: as a source of a policy, and as an ETag. */
+static void put_hash(struct buf *out, char quote, struct str source)
 {
     uint8_t digest[DIGEST_SHA256];
     digest_sha256(source, digest);
-    buf_str(out, STR("'sha256-"));
+    buf_printf(out, "%csha256-", quote);
     buf_base64(out, (struct str){(const char *)digest, sizeof(digest)});
-    buf_char(out, '\'');
+    buf_char(out, quote);
 }
 
 static bool is_plain_host(struct str host)
@@ -110,9 +111,9 @@ void assets_policy(struct buf *out, const struct asset *page, struct str host)
     struct str name;
     unsigned port = 0;
     buf_str(out, STR("default-src 'none'; style-src "));
-    put_hash(out, *page->css);
+    put_hash(out, '\'', *page->css);
     buf_str(out, STR("; script-src "));
-    put_hash(out, *page->js);
+    put_hash(out, '\'', *page->js);
     buf_str(out, page->is_on == demos ? STR(" 'self'; connect-src 'self'")
                                       : STR("; connect-src 'self'"));
     if (host.p && request_authority(host, &name, &port) && is_plain_host(name)) {
@@ -145,13 +146,20 @@ static void answer_page(struct conn *c, const struct asset *a, const struct requ
 }
 
 /* Pages of any origin may import a module only if its server says so (CORS). */
-static void answer_script(struct conn *c, const struct asset *a, struct answer_how how)
+static void answer_script(struct conn *c, const struct asset *a, const struct request *r,
+                          struct answer_how how)
 {
+    struct str have = request_field(r, "If-None-Match");
+    struct buf etag = {0};
+    put_hash(&etag, '"', *a->js);
+    how.etag = buf_view(&etag);
     how.type = "text/javascript; charset=utf-8";
     how.fields = STR("Access-Control-Allow-Origin: *\r\n"
                      "Cross-Origin-Resource-Policy: cross-origin\r\n"
                      "X-Content-Type-Options: nosniff\r\n");
-    answer_send(c, 200, *a->js, &how);
+    answer_send(c, have.n && memmem(have.p, have.n, etag.p, etag.n) ? 304 : 200, *a->js,
+                &how);
+    buf_free(&etag);
 }
 
 void assets_answer(struct conn *c, const struct asset *a, const struct request *r,
@@ -161,5 +169,5 @@ void assets_answer(struct conn *c, const struct asset *a, const struct request *
     if (a->html)
         answer_page(c, a, r, how);
     else
-        answer_script(c, a, how);
+        answer_script(c, a, r, how);
 }
