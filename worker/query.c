@@ -135,6 +135,7 @@ struct telling {
     struct worker *w;
     uint32_t id;
     struct buf row;
+    const struct endpoint *at; /* of the rooms that are told now; NULL: of several */
     bool failed, left_out;
 };
 
@@ -170,8 +171,19 @@ static void tell_name(struct telling *t, const char *what, struct str name,
 {
     buf_printf(&t->row, "{\"%s\":", what);
     buf_json(&t->row, name);
-    buf_printf(&t->row, ",\"%s\":%zu,\"slot\":%u}", count, n, t->w->slot);
+    buf_printf(&t->row, ",\"%s\":%zu,\"slot\":%u", count, n, t->w->slot);
+    if (t->at) {
+        buf_str(&t->row, STR(",\"endpoint\":"));
+        buf_json(&t->row, t->at->set->c->path);
+    }
+    buf_char(&t->row, '}');
     tell(t);
+}
+
+/* Where rooms belong to their endpoint, of the same name or not. NULL: they do not. */
+static const struct endpoint *owner_of_rooms(const struct endpoint *e)
+{
+    return e && e->protocol->each_room ? e : NULL;
 }
 
 static void tell_room(void *ctx, struct str room)
@@ -183,6 +195,7 @@ static void tell_connection(struct telling *t, enum msg_what what, struct conn *
 {
     struct str user = people_user(c);
     if (what == QUERY_ROOMS) {
+        t->at = owner_of_rooms(people_endpoint(c));
         people_each_room(c, tell_room, t);
     } else if (what == QUERY_USERS && user.p) {
         tell_name(t, "user", user, "connections", 1);
@@ -258,7 +271,8 @@ static void query_names(struct worker *w, uint32_t id, uint32_t limit, bool room
     hub_each(w->hub, rooms ? HUB_ROOM : HUB_USER, send_name, &n);
     LIST_EACH (node, &w->endpoints) {
         struct endpoint *e = container_of(node, struct endpoint, link);
-        if (rooms && e->protocol->each_room)
+        n.telling.at = owner_of_rooms(e);
+        if (rooms && n.telling.at)
             e->protocol->each_room(e, send_name, &n);
     }
     buf_free(&n.telling.row);

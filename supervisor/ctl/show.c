@@ -53,6 +53,7 @@ static const struct column rooms_columns[] = {
     {"ROOM", "room", CELL_TEXT},
     {"MEMBERS", "members", CELL_NUMBER},
     {"SLOTS", "slot", CELL_TEXT},
+    {"ENDPOINT", "endpoint", CELL_TEXT},
 };
 static const struct column users_columns[] = {
     {"USER", "user", CELL_TEXT},
@@ -102,23 +103,35 @@ const struct show show_nothing = DONE("ok", NULL);
 
 #define SLOTS 256 /* the most `workers` can be */
 
-/* Rows of one room or user, summed over the workers. */
+/* Rows of one room or user, summed over the workers. Rooms of the same name at two
+ * endpoints are two, where rooms belong to endpoints. */
 struct tally {
-    struct str name; /* its own copy */
+    struct str key; /* its own copy: the name, a NUL, the endpoint */
+    size_t name_n;
     uint64_t sum;
     bool slots[SLOTS]; /* with rows of it */
 };
 
-static struct str name_of(const void *item)
+static struct str key_of(const void *item)
 {
-    return ((const struct tally *)item)->name;
+    return ((const struct tally *)item)->key;
+}
+
+static struct str name_of(const struct tally *t)
+{
+    return (struct str){t->key.p, t->name_n};
+}
+
+static struct str endpoint_of(const struct tally *t)
+{
+    return (struct str){t->key.p + t->name_n + 1, t->key.n - t->name_n - 1};
 }
 
 void show_init(struct shown *s, const struct show *show, FILE *out, bool json,
                uint64_t limit)
 {
     *s = (struct shown){.show = show, .out = out, .json = json, .limit = limit};
-    map_init(&s->tallies, name_of);
+    map_init(&s->tallies, key_of);
     table_init(&s->table, show->form == SHOW_CARD ? 2 : show->columns_n);
     for (size_t i = 0; show->form != SHOW_CARD && i < show->columns_n; i++) {
         s->table.right[i] = show->columns[i].kind != CELL_TEXT;
@@ -129,7 +142,7 @@ void show_init(struct shown *s, const struct show *show, FILE *out, bool json,
 void show_fini(struct shown *s)
 {
     MAP_EACH (struct tally, t, &s->tallies) {
-        free((char *)t->name.p);
+        free((char *)t->key.p);
         free(t);
     }
     map_fini(&s->tallies);
@@ -200,13 +213,19 @@ static void add_tally(struct shown *s, struct json_object *row)
 {
     const struct column *column = s->show->columns;
     struct str name = json_get_str(row, column[0].member);
-    struct tally *t = map_get(&s->tallies, name);
+    struct buf key = {0};
 
+    buf_str(&key, name);
+    buf_char(&key, '\0');
+    buf_str(&key, json_get_str(row, "endpoint"));
+    struct tally *t = map_get(&s->tallies, buf_view(&key));
     if (!t) {
         t = NEW(struct tally);
-        t->name = (struct str){str_dup(name), name.n};
+        t->key = (struct str){str_dup(buf_view(&key)), key.n};
+        t->name_n = name.n;
         map_put(&s->tallies, t);
     }
+    buf_free(&key);
     t->sum += (uint64_t)json_get_int(row, column[1].member, 0);
     int64_t slot = json_get_int(row, column[2].member, -1);
     if (slot >= 0 && slot < SLOTS)
@@ -243,8 +262,8 @@ static int compare_tallies(const void *left, const void *right)
 
     if (a->sum != b->sum)
         return a->sum > b->sum ? -1 : 1;
-    return memcmp(a->name.p, b->name.p, MIN(a->name.n, b->name.n))
-               ?: (a->name.n > b->name.n) - (a->name.n < b->name.n);
+    return memcmp(a->key.p, b->key.p, MIN(a->key.n, b->key.n))
+               ?: (a->key.n > b->key.n) - (a->key.n < b->key.n);
 }
 
 static void put_slots(struct buf *b, const struct tally *t)
@@ -261,22 +280,29 @@ static void put_tally_json(const struct shown *s, const struct tally *t)
     struct buf b = {0};
 
     buf_printf(&b, "{\"%s\":", column[0].member);
-    buf_json(&b, t->name);
+    buf_json(&b, name_of(t));
     buf_printf(&b, ",\"%s\":%" PRIu64 ",\"slots\":[", column[1].member, t->sum);
     put_slots(&b, t);
-    buf_printf(&b, "]}");
+    buf_char(&b, ']');
+    if (endpoint_of(t).n > 0) {
+        buf_printf(&b, ",\"endpoint\":");
+        buf_json(&b, endpoint_of(t));
+    }
+    buf_char(&b, '}');
     ctl_put_json(s->out, buf_view(&b));
     buf_free(&b);
 }
 
-static void add_tally_row(struct table *table, const struct tally *t)
+static void add_tally_row(struct table *table, const struct tally *t, bool has_endpoint)
 {
     struct buf slots = {0};
 
     put_slots(&slots, t);
-    table_cell(table, t->name);
+    table_cell(table, name_of(t));
     table_printf(table, "%" PRIu64, t->sum);
     table_cell(table, buf_view(&slots));
+    if (has_endpoint)
+        table_cell(table, endpoint_of(t));
     buf_free(&slots);
 }
 
@@ -292,7 +318,7 @@ static void finish_tallies(struct shown *s)
         if (s->json)
             put_tally_json(s, sorted[i]);
         else
-            add_tally_row(&s->table, sorted[i]);
+            add_tally_row(&s->table, sorted[i], s->show->columns_n > 3);
     }
     free(sorted);
 }

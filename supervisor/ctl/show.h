@@ -28,7 +28,7 @@ enum show_form {
 struct show {
     enum show_form form;
     enum msg_what what;           /* to ask for */
-    const struct column *columns; /* SHOW_TALLY: name, sum, slots */
+    const struct column *columns; /* SHOW_TALLY: name, sum, slots, perhaps endpoint */
     size_t columns_n;
     const char *done;  /* SHOW_NOTHING: what was achieved; "%" stands for the count */
     const char *count; /* SHOW_NOTHING: the count's name in JSON, NULL: none */

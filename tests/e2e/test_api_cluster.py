@@ -279,11 +279,13 @@ async def test_helioctl_knows_all_protocols(pair):
     rows = lambda *words: asyncio.to_thread(pair[0].rows, *words)
     assert [(x["id"], x["role"]) for x in await rows("show", "connections", "room", r)] == [(a.id, "doctor")]
     assert {a.id, n.id} <= {x["id"] for x in await rows("show", "connections", "user", "bob")}
-    assert [x["members"] for x in await rows("show", "rooms") if x["room"] == r] == [1]
+    await events(pair[0], rooms=[r])  # of the same name, and another
+    of_r = [(x.get("endpoint"), x["members"]) for x in await rows("show", "rooms") if x["room"] == r]
+    assert sorted(of_r, key=str) == [(CALL, 1), (None, 1)]
     assert [x["members"] for x in await rows("show", "rooms", "user", "bob") if x["room"] == r] == [1]
     assert [x["connections"] for x in await rows("show", "users", "room", r) if x["user"] == "bob"] == [1]
     assert [x["connections"] for x in await rows("show", "users") if x["user"] == "bob"][0] >= 2
-    assert json.loads((await asyncio.to_thread(pair[0].ctl, "--json", "kick", "room", r)).stdout) == {"ok": True, "closed": 1}
+    assert json.loads((await asyncio.to_thread(pair[0].ctl, "--json", "kick", "room", r, "endpoint", CALL)).stdout) == {"ok": True, "closed": 1}
     assert await a.closed() == KICKED
     closed = json.loads((await asyncio.to_thread(pair[0].ctl, "--json", "kick", "user", "bob", "endpoint", BELL)).stdout)
     assert closed["closed"] >= 1 and await last(n) == KICKED

@@ -356,7 +356,7 @@ static const struct {
       .rows = {"{\"room\":\"r\",\"members\":1,\"slot\":0}"},
       .text = ""},
      0,
-     "ROOM  MEMBERS  SLOTS\nr           1  0\n",
+     "ROOM  MEMBERS  SLOTS  ENDPOINT\nr           1  0      -\n",
      ""},
 };
 

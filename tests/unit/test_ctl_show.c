@@ -101,6 +101,7 @@ static void shows_json_as_it_came(void **state)
 
 static const char *const room_rows[] = {
     "{\"room\":\"few\",\"members\":1,\"slot\":0}",
+    "{\"room\":\"few\",\"members\":1,\"slot\":0,\"endpoint\":\"/call\"}",
     "{\"room\":\"many\",\"members\":3,\"slot\":0}",
     "{\"room\":\"b\\u0000d\",\"members\":1,\"slot\":2}",
     "{\"room\":\"many\",\"members\":4,\"slot\":2}",
@@ -112,16 +113,19 @@ static void sums_over_slots(void **state)
 {
     (void)state;
     expect(&show_rooms, false, 0, room_rows,
-           "ROOM    MEMBERS  SLOTS\n"
-           "many          7  0, 2\n"
-           "b\\x00d        2  2\n"
-           "few           1  0\n");
+           "ROOM    MEMBERS  SLOTS  ENDPOINT\n"
+           "many          7  0, 2   -\n"
+           "b\\x00d        2  2      -\n"
+           "few           1  0      -\n"
+           "few           1  0      /call\n");
     expect(&show_rooms, false, 1, room_rows,
-           "ROOM  MEMBERS  SLOTS\n"
-           "many        7  0, 2\n");
-    expect(&show_rooms, true, 2, room_rows,
+           "ROOM  MEMBERS  SLOTS  ENDPOINT\n"
+           "many        7  0, 2   -\n");
+    expect(&show_rooms, true, 9, room_rows,
            "{\"room\":\"many\",\"members\":7,\"slots\":[0, 2]}\n"
-           "{\"room\":\"b\\u0000d\",\"members\":2,\"slots\":[2]}\n");
+           "{\"room\":\"b\\u0000d\",\"members\":2,\"slots\":[2]}\n"
+           "{\"room\":\"few\",\"members\":1,\"slots\":[0]}\n"
+           "{\"room\":\"few\",\"members\":1,\"slots\":[0],\"endpoint\":\"/call\"}\n");
 }
 
 static void survives_odd_rows(void **state)
