@@ -58,8 +58,24 @@ local function remove(order, texts, unread, ids)
     end
 end
 
+-- A part may be lost: Redis evicts keys if it is told to, and other programs write here. What is not in order and texts goes.
+local function mend(order, texts, unread)
+    local n = call('ZCARD', order)
+    if call('HLEN', texts) == n and (not unread or call('SCARD', unread) <= n) then
+        return
+    end
+    for _, ids in ipairs({call('ZRANGE', order, 0, -1), call('HKEYS', texts), unread and call('SMEMBERS', unread) or {}}) do
+        for _, id in ipairs(ids) do
+            if call('HEXISTS', texts, id) == 0 or not call('ZSCORE', order, id) then
+                remove(order, texts, unread, {id})
+            end
+        end
+    end
+end
+
 -- What is too old goes, and the oldest beyond the capacity.
 local function trim(order, texts, unread)
+    mend(order, texts, unread)
     remove(order, texts, unread, call('ZRANGEBYSCORE', order, '-inf', digits(now - max_age)))
     local surplus = call('ZCARD', order) - capacity
     if surplus > 0 then
@@ -95,8 +111,14 @@ if operation == 'broadcast' then -- id, id as JSON, members
 end
 
 local ORDER, TEXTS, UNREAD, STATE, ALL_ORDER, ALL_TEXTS = unpack(KEYS)
+
+-- As this script writes them; whatever else stands there counts as nothing.
+local function stored(text)
+    local n = tonumber(text)
+    return n and n >= 0 and n < 2 ^ 52 and math.floor(n) or nil
+end
 local state = call('HMGET', STATE, 'version', 'told', 'cursor')
-local version, told, cursor = tonumber(state[1]) or 0, tonumber(state[2]) or 0, tonumber(state[3])
+local version, told, cursor = stored(state[1]) or 0, stored(state[2]) or 0, stored(state[3])
 local arrived, is_changed = {}, false
 
 local function arrive(id, us, text)
@@ -105,6 +127,7 @@ local function arrive(id, us, text)
 end
 
 local function merge()
+    mend(ALL_ORDER, ALL_TEXTS)
     local last = newest(ALL_ORDER)
     if cursor and last > cursor then
         local found = call('ZRANGEBYSCORE', ALL_ORDER, '(' .. digits(cursor), '+inf', 'WITHSCORES')
@@ -119,7 +142,7 @@ local function merge()
     if not cursor then -- a new inbox
         version = math.max(now, version)
     end
-    if not cursor or last > cursor then
+    if cursor ~= last then -- back, too: what comes next is new, whatever the clock says
         cursor, is_changed = last, true
     end
 end
