@@ -91,6 +91,8 @@ void doctor_explain_close(struct doctor *d, unsigned code, const char *reason,
  * "].allowed_origins" is at "endpoints[2].allowed_origins (line 33)". */
 bool doctor_config_get(struct doctor *d, const char *key, struct buf *where,
                        struct buf *value);
+/* How often workers of the broker were started anew; -1: it was not asked for. */
+int64_t doctor_restarts(struct doctor *d);
 /* doctor_auth.c: the token */
 void doctor_prove_token(struct doctor *d, struct finding *f);
 /* It was refused; how: "refused with 401: …". Says what is wrong with it, as far as it

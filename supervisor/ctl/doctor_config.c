@@ -67,3 +67,29 @@ bool doctor_config_get(struct doctor *d, const char *key, struct buf *where,
                END_OK &&
            value->n > 0;
 }
+
+/* ---- its workers ---- */
+
+static void on_worker(void *ctx, struct str row)
+{
+    int64_t *sum = ctx;
+    struct err e;
+    struct json_object *o = json_read(row, &e);
+
+    *sum += json_get_int(o, "restarts", 0);
+    json_object_put(o);
+}
+
+int64_t doctor_restarts(struct doctor *d)
+{
+    struct msg_query q = {.what = QUERY_WORKERS};
+    struct err e;
+    uint64_t count;
+    int64_t sum = 0;
+
+    if (!d->is_running || !d->is_ours ||
+        ctl_ask(d->ctl, MSG_CTL_QUERY, &q, STR_NONE, on_worker, &sum, &count, &e) !=
+            END_OK)
+        return -1;
+    return sum;
+}

@@ -24,6 +24,7 @@ struct hold {
     int64_t lost_ms;    /* when it was found dropped; 0: it was not */
     bool is_alone;      /* no witness is wanted */
     unsigned pings;     /* native ones of the server */
+    int64_t restarts;   /* of workers, before; -1: not known */
 };
 
 /* What the witness saw. */
@@ -143,19 +144,40 @@ static bool is_gone(struct doctor *d, struct finding *f)
     return f->proof == PROOF_BAD;
 }
 
-static void explain_shared(struct hold *h, const char *pings, struct finding *f)
+static const char *utc_now(void)
 {
-    char at[16];
+    static char text[16];
     struct tm tm;
     time_t now = (time_t)(clock_wall_ms() / 1000);
 
-    strftime(at, sizeof(at), "%H:%M:%S", gmtime_r(&now, &tm));
+    strftime(text, sizeof(text), "%H:%M:%S UTC", gmtime_r(&now, &tm));
+    return text;
+}
+
+static void explain_shared(struct hold *h, const char *pings, struct finding *f)
+{
     finding_bad(f, DOCTOR_LIVENESS,
                 "after %.1f s it was dropped together with a busy connection, without a "
                 "close frame: not for being idle; the server or something in between "
                 "crashed or restarted; %s",
                 seconds(h->end_ms - h->begin_ms), pings);
-    finding_fix(f, "look into the log of the server, and of proxies, at %s UTC", at);
+    finding_fix(f, "look into the log of the server, and of proxies, at %s", utc_now());
+}
+
+/* The witness may have been with another worker; the broker knows. */
+static bool is_worker_lost(struct hold *h)
+{
+    return h->restarts >= 0 && doctor_restarts(h->d) > h->restarts;
+}
+
+static void explain_crash(struct hold *h, const char *pings, struct finding *f)
+{
+    finding_bad(f, DOCTOR_LIVENESS,
+                "after %.1f s a worker of the broker crashed or was killed, and its "
+                "connections with it, without a close frame; %s",
+                seconds(h->end_ms - h->begin_ms), pings);
+    finding_fix(f, "look into heliod's log at %s: the line `worker died` says why",
+                utc_now());
 }
 
 static void explain_limit(struct hold *h, const char *pings, struct finding *f)
@@ -202,7 +224,9 @@ static void vanished(struct hold *h, const char *pings, struct finding *f)
     if (is_gone(h->d, f))
         return;
     enum fate fate = fate_of_witness(h);
-    if (fate == FATE_SHARED)
+    if (is_worker_lost(h))
+        explain_crash(h, pings, f);
+    else if (fate == FATE_SHARED)
         explain_shared(h, pings, f);
     else if (fate == FATE_LIMITED)
         explain_limit(h, pings, f);
@@ -314,6 +338,7 @@ static void hold(struct doctor *d, struct finding *f)
 {
     struct hold h = {.d = d, .witness.fd = -1, .begin_ms = clock_now_ms()};
     h.pulse_ms = h.begin_ms + PULSE_MS;
+    h.restarts = doctor_restarts(d);
     struct doctor_frame frame;
     struct buf pings = {0};
 

@@ -523,6 +523,18 @@ def test_the_worker_crashes(broker):
     assert "crashed or restarted" in answer["verdict"] and re.search(r"at \d\d:\d\d:\d\d UTC", answer["fix"]), answer
 
 
+def test_one_of_the_workers_crashes(broker):
+    """The busy connection may be with another worker, and live on; the broker itself knows better."""
+    b = broker(workers=4)
+    with holding("-c", str(b.conf), b.url + "/echo") as answer:
+        eventually(lambda: len(b.rows("show", "connections")) == 2, what="the one that is held, and the busy one")
+        held = max(b.rows("show", "connections"), key=lambda c: c["age_ms"])
+        os.kill(next(w["pid"] for w in b.workers() if w["slot"] == held["slot"]), signal.SIGKILL)
+        status, answer = answer()
+    assert status == LIVENESS and "a worker of the broker crashed or was killed" in answer["verdict"], answer
+    assert "worker died" in answer["fix"] and "worker died" in b.log(), answer
+
+
 def test_the_server_goes_away(broker):
     b = broker()
     with proxy(b.port) as p, holding(f"ws://127.0.0.1:{p.port}/echo") as answer:
