@@ -449,14 +449,17 @@ def test_pages_of_the_inbox_answer_who_asked(shared, tab):
         const c = new heliod.NotificationsClient("ws://x/");
         const early = await c.list();
         await turn(); socket().onopen(); socket().say({type: "connection_established"});
-        const asked = [c.list({limit: 1}), c.list({before: "gone"}), c.list()];
+        const asked = [c.list({limit: 1}), c.list({before: "gone"}), c.list({limit: 1e9})];
         socket().say({type: "list", notifications: [{id: "1"}], more: true});
         socket().say({type: "error", code: "no-such-notification"});
+        socket().say({type: "error", code: "unavailable"});
+        asked.push(c.list({limit: "many"}));
         socket().end(1006);
         return [early, socket().sent, ...await Promise.all(asked)];
     })()""")
-    assert pages == [None, [{"type": "list", "limit": 1}, {"type": "list", "before": "gone"}, {"type": "list"}],
-                     {"notifications": [{"id": "1"}], "more": True}, None, None]
+    assert pages == [None, [{"type": "list", "limit": 1}, {"type": "list", "before": "gone", "limit": 20}, {"type": "list", "limit": 100},
+                            {"type": "list", "limit": 1}],
+                     {"notifications": [{"id": "1"}], "more": True}, None, None, None]
 
 
 # ---- signaling, against the real one ----

@@ -372,8 +372,9 @@ export class NotificationsClient extends Client {
   }
 
   /** Newest first; null: not to be had. @param {{before?: string, limit?: number}} [which] @returns {Promise<Page>} */
-  list(which) {
-    if (this.state !== "open" || !this._send({type: "list", ...which})) return Promise.resolve(null);
+  list({before, limit = 20} = {}) {
+    const message = {type: "list", before, limit: Math.min(Math.max(1, limit | 0), 100)};
+    if (this.state !== "open" || !this._send(message)) return Promise.resolve(null);
     return new Promise(resolve => { this.#asked.push(resolve); }); // answered in order
   }
 
@@ -389,11 +390,14 @@ export class NotificationsClient extends Client {
     } else if (type === "unread_count") {
       this.#count(message.count);
     } else if (type === "notification") {
-      if (isObject(notification)) this.#notify(notification);
+      if (!isObject(notification) || this.#seen.has(notification.id)) return;
+      if (this.#seen.size >= SEEN) this.#seen.delete([...this.#seen][0]);
+      this.#seen.add(notification.id);
+      this._tell(type, notification);
     } else if (type === "list") {
       this.#asked.shift()?.({notifications: Array.isArray(notifications) ? notifications : [], more: message.more === true});
     } else if (type === "error") {
-      if (message.code === "no-such-notification") this.#asked.shift()?.(null);
+      message.code === "no-such-notification" ? this.#asked.shift()?.(null) : this._gone();
       this._tell("error", message);
     }
   }
@@ -401,12 +405,5 @@ export class NotificationsClient extends Client {
   #count(count) {
     this.unread = Number(count) || 0;
     this._tell("unread", this.unread);
-  }
-  /** @param {Message} notification */
-  #notify(notification) {
-    if (this.#seen.has(notification.id)) return;
-    if (this.#seen.size >= SEEN) this.#seen.delete([...this.#seen][0]);
-    this.#seen.add(notification.id);
-    this._tell("notification", notification);
   }
 }
