@@ -652,6 +652,8 @@ async def test_redis_restarts_empty(two):
     a.redis.start()
     for n in (a, b):
         eventually(lambda: n.http()[0] == 200, 20, "up")
+    thief = await knock(a, "r1", "patient")  # whose worker may not have come back yet
+    assert await thief.closed(30) == (4409, "Role taken: a connection in this room has it and answers")
     r = a.redis.client()
     key = "heliod:sig:/ws/signaling/{room}/{role}:r1"
     eventually(lambda: len(r.hgetall(key)) == 3 and not any(b" ? " in v for v in r.hgetall(key).values()), 10, "all are put back by their workers")

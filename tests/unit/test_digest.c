@@ -92,12 +92,44 @@ static void sha1_vectors(void **state UNUSED)
     }
 }
 
+/* RFC 2202, test cases 1, 2, 6 and 7; and nothing at all. */
+static void hmac_sha1_vectors(void **state UNUSED)
+{
+    char twenty[20], eighty[80];
+    memset(twenty, 0x0b, sizeof(twenty));
+    memset(eighty, 0xaa, sizeof(eighty));
+    const struct {
+        struct str key, in;
+        const char *hex;
+    } vectors[] = {
+        {{twenty, 20}, STR("Hi There"), "b617318655057264e28bc0b6fb378c8ef146be00"},
+        {STR("Jefe"), STR("what do ya want for nothing?"),
+         "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
+        {{eighty, 80},
+         STR("Test Using Larger Than Block-Size Key - Hash Key First"),
+         "aa4ae5e15272d00e95705637ce8a3b55ed402112"},
+        {{eighty, 80},
+         STR("Test Using Larger Than Block-Size Key and Larger Than One Block-Size Data"),
+         "e8e99d0f45237d786d6bbaa7965c7808bbff1a91"},
+        {STR_NONE, STR_NONE, "fbdb1d1b18aa6c08324b7d64b71fb76370690e1d"},
+    };
+    uint8_t out[DIGEST_SHA1];
+    for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
+        struct buf b = {0};
+        digest_hmac_sha1(vectors[i].key, vectors[i].in, out);
+        buf_hex(&b, out, sizeof(out));
+        assert_string_equal(buf_cstr(&b), vectors[i].hex);
+        buf_free(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_vectors),
         cmocka_unit_test(sha1_vectors),
         cmocka_unit_test(hmac_vectors),
+        cmocka_unit_test(hmac_sha1_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

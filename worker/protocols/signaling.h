@@ -16,13 +16,17 @@
 /* One endpoint in this worker: e->state. */
 struct signaling {
     struct endpoint *endpoint;
-    struct uuid server;     /* this worker's */
-    struct map rooms;       /* by name */
-    struct list renewals;   /* rooms, the next to be renewed first */
-    struct topic own;       /* what other workers ask this one */
-    struct hub_watch watch; /* of the bus */
-    bool is_up;             /* and everything is subscribed */
-    bool was_up;            /* ever */
+    struct uuid server;      /* this worker's */
+    struct map rooms;        /* by name */
+    struct list renewals;    /* rooms, the next to be renewed first */
+    struct topic own;        /* what other workers ask this one */
+    struct hub_watch watch;  /* of the bus */
+    bool is_up;              /* and everything is subscribed */
+    bool was_up;             /* ever: epoch is known */
+    bool is_open;            /* one may enter */
+    int64_t open_ms;         /* when one may again; 0: not known, or is_open */
+    struct uuid epoch;       /* by which Redis shows that it remembers */
+    struct inquiry *inquiry; /* about it, under way */
     struct event tick;
     struct log_limit lines, malformed;
 };
@@ -123,6 +127,7 @@ void entrance_up(struct signaling_member *m);
 
 void signaling_keep_open(struct signaling *s);
 void signaling_keep_close(struct signaling *s);
+void signaling_renew(struct signaling_room *r);
 void signaling_renew_soon(struct signaling_room *r, int64_t due_ms);
 void signaling_bury(struct signaling *s, struct str server_id);
 /* Something else than workers say was published there. */

@@ -116,6 +116,8 @@ static void on_answer(void *ctx, const struct bus_reply *r);
 static void ask(struct entrance *e)
 {
     struct signaling_member *m = e->m;
+    if (m->room->is_asked)
+        signaling_renew(m->room); /* those who are in come first */
     char id[UUID_TEXT + 1], ids[HOLDERS_MAX][UUID_TEXT + 1];
     struct buf who = {0}, session = {0};
     uuid_text(&m->c->st.uuid, id);
@@ -271,11 +273,11 @@ static void on_identified(struct conn *c, const struct entry_identity *who)
     m->expires_s = who->expires_s;
     m->room = signaling_room_need(s, str_of(m->room_name));
     list_append(&m->room->members, &m->link);
-    if (s->is_up)
+    if (s->is_open)
         entrance_up(m);
     else if (s->was_up && !hub_is_up(s->endpoint->services->hub))
         refuse_down(m);
-    /* else it is about to be */
+    /* else it soon will be */
 }
 
 void entrance_begin(struct signaling_member *m, const struct session_opening *how)

@@ -8,6 +8,9 @@
 #define RENEWALS_A_TICK 1000 /* the rest waits for the next one */
 #define SPREAD_MS 500        /* of the first renewals after the bus came back */
 
+extern const struct str signaling_epoch_lua;
+static struct script epoch_script = {.text = &signaling_epoch_lua};
+
 /* ---- renewing ---- */
 
 /* The arguments of a renewal: views into text, made when all of it is there. */
@@ -59,7 +62,7 @@ static void list_others(struct listing *l, const struct signaling_room *r)
     }
 }
 
-static void renew(struct signaling_room *r)
+void signaling_renew(struct signaling_room *r)
 {
     struct listing l = {0};
     list_own(&l, r);
@@ -91,16 +94,14 @@ void signaling_renew_soon(struct signaling_room *r, int64_t due_ms)
     list_append(at->next, &r->renewal); /* before the next one */
 }
 
-static void on_tick(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
+static void renew_due(struct signaling *s, int64_t now_ms)
 {
-    struct signaling *s = arg;
-    int64_t now_ms = clock_now_ms();
     for (unsigned i = 0; i < RENEWALS_A_TICK && s->is_up; i++) {
         struct signaling_room *r =
             container_of(s->renewals.next, struct signaling_room, renewal);
         if (list_is_empty(&s->renewals) || r->renew_ms > now_ms)
             break;
-        renew(r);
+        signaling_renew(r);
         list_unlink(&r->renewal);
         signaling_renew_soon(r, now_ms + SIGNALING_RENEW_MS);
     }
@@ -120,6 +121,53 @@ static void each_room(struct signaling *s, void (*fn)(struct signaling_room *r))
     free(all);
 }
 
+static void open_doors(struct signaling *s)
+{
+    s->is_open = true;
+    s->open_ms = 0;
+    each_room(s, signaling_room_up);
+}
+
+/* Redis is asked whether it has forgotten everything since it was last known. */
+struct inquiry {
+    struct signaling *s; /* NULL: nobody wants to know any more */
+};
+
+/* Has it, the places of those who are in a room must not go to whoever comes first: until
+ * every worker has had the time to put its members back, nobody enters. */
+static void on_epoch(void *ctx, const struct bus_reply *r)
+{
+    struct inquiry *q = ctx;
+    struct signaling *s = q->s;
+    free(q);
+    if (!s)
+        return;
+    s->inquiry = NULL;
+    struct uuid epoch;
+    if (r->type != BUS_TEXT || !uuid_parse(r->text, &epoch))
+        epoch = (struct uuid){{0}};
+    bool is_other = memcmp(epoch.b, s->epoch.b, sizeof(epoch.b)) != 0;
+    if (is_other && s->was_up)
+        s->open_ms = clock_now_ms() + SIGNALING_LEASE_MS;
+    else
+        open_doors(s);
+    s->epoch = epoch;
+    s->was_up = true;
+}
+
+static void inquire(struct signaling *s)
+{
+    struct str key = STR(TOPIC_PREFIX "sigepoch");
+    struct uuid word;
+    char text[UUID_TEXT + 1];
+    uuid_make(&word);
+    uuid_text(&word, text);
+    s->inquiry = NEW(struct inquiry);
+    s->inquiry->s = s;
+    hub_eval(s->endpoint->services->hub, &epoch_script, &key, 1,
+             &(struct str){text, UUID_TEXT}, 1, on_epoch, s->inquiry);
+}
+
 /* What was said meanwhile is lost: everybody is put back, and the rosters are compared.
  */
 static void on_up(struct hub_watch *w)
@@ -127,19 +175,37 @@ static void on_up(struct hub_watch *w)
     struct signaling *s = container_of(w, struct signaling, watch);
     int64_t now_ms = clock_now_ms();
     unsigned i = 0;
-    s->is_up = s->was_up = true;
+    s->is_up = true;
     MAP_EACH (struct signaling_room, r, &s->rooms) {
         r->is_asked = r->is_known;
         signaling_renew_soon(r, now_ms + i++ % SPREAD_MS);
     }
-    each_room(s, signaling_room_up);
+    inquire(s);
+}
+
+static void forget_inquiry(struct signaling *s)
+{
+    if (s->inquiry)
+        s->inquiry->s = NULL;
+    s->inquiry = NULL;
 }
 
 static void on_down(struct hub_watch *w, UNUSED const char *why)
 {
     struct signaling *s = container_of(w, struct signaling, watch);
-    s->is_up = false;
+    s->is_up = s->is_open = false;
+    s->open_ms = 0;
+    forget_inquiry(s);
     each_room(s, signaling_room_down);
+}
+
+static void on_tick(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
+{
+    struct signaling *s = arg;
+    int64_t now_ms = clock_now_ms();
+    renew_due(s, now_ms);
+    if (s->open_ms && s->open_ms <= now_ms)
+        open_doors(s);
 }
 
 /* ---- probes ---- */
@@ -275,6 +341,7 @@ void signaling_keep_open(struct signaling *s)
 void signaling_keep_close(struct signaling *s)
 {
     event_del(&s->tick);
+    forget_inquiry(s);
     hub_unwatch(&s->watch);
     hub_unlisten(s->endpoint->services->hub, &s->own);
     map_fini(&s->rooms);
