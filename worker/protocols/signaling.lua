@@ -20,6 +20,13 @@ local function put(id, e)
     redis.call('HSET', room, id, string.format('%s %s %s %s %.0f %.0f %.0f', e.role, e.worker, e.who, e.session, e.deadline, e.code, e.since))
 end
 
+-- A newcomer: present, and the youngest.
+local function add(id, e)
+    e.deadline, e.code, e.since = now + lease, 0, now
+    for _, other in pairs(entries) do e.since = math.max(e.since, other.since + 1) end
+    put(id, e)
+end
+
 local function drop(id)
     entries[id] = nil
     redis.call('HDEL', room, id)
@@ -127,7 +134,7 @@ end
 -- ID ROLE WHO SESSION [ID of who may be replaced]… → in | full | taken ID…
 local function enter()
     local id, me, replaceable, holders, listens = ARGV[9],
-        {role = ARGV[10], worker = caller, who = ARGV[11], session = ARGV[12], deadline = now + lease, code = 0, since = now}, {}, {}, {}
+        {role = ARGV[10], worker = caller, who = ARGV[11], session = ARGV[12]}, {}, {}, {}
     for i = 13, #ARGV do replaceable[ARGV[i]] = true end
     lose_all(is_over)
     lose_all(function(e) -- a worker that nobody hears of any more is dead; who '?': see renew
@@ -151,7 +158,7 @@ local function enter()
         drop(was)
         if how == 'replaced' then tell('out', was, 4410, 'replaced') end
     end
-    put(id, me)
+    add(id, me)
     tell('in', id, how == 'back' and was or '-', peers())
     return 'in'
 end
@@ -185,15 +192,14 @@ local function renew()
             e.deadline = now + lease
             put(id, e)
         elseif not e and role ~= '-' and (mine[id] or not remembers) then
-            absent[#absent + 1] = {id, {role = role, worker = worker, who = mine[id] and who or '?', session = session,
-                deadline = now + lease, code = 0, since = now + i}}
+            absent[#absent + 1] = {id, {role = role, worker = worker, who = mine[id] and who or '?', session = session}}
         end
     end
     lose_all(function(e, id) return is_over(e) or e.worker == caller and e.code == 0 and not mine[id] end)
     for _, a in ipairs(absent) do
         local id, e = a[1], a[2]
         if has_place(e.role) then
-            put(id, e)
+            add(id, e)
             is_asked = true
         elseif mine[id] then
             tell('out', id, 4410, 'replaced')
