@@ -37,6 +37,14 @@ function drop() {
   at("waiting").hidden = false;
 }
 
+/** Browsers let a page that was reloaded, and has no microphone either, be heard only after a click. */
+function playSilently(e) {
+  if (e.name !== "NotAllowedError") return; // another stream came in between
+  at("theirs").muted = true;
+  at("theirs").play().catch(() => {});
+  addEventListener("click", () => { at("theirs").muted = false; }, {once: true});
+}
+
 function connectTo(id, offered) {
   drop();
   const pc = new RTCPeerConnection({iceServers});
@@ -50,6 +58,7 @@ function connectTo(id, offered) {
   pc.ontrack = ({streams}) => {
     at("theirs").srcObject = streams[0] ?? null;
     at("waiting").hidden = true;
+    at("theirs").play().catch(playSilently);
   };
   pc.onconnectionstatechange = () => {
     if (peer !== mine) return;
