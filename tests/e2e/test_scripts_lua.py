@@ -319,3 +319,234 @@ def test_an_inbox_key_of_another_type(db, ear, which):
     db.delete(key)
     box.ask("publish", "ann", "b", '"b"', "")
     assert "b" in sound(db, "ann")
+
+
+# ── signaling rooms ──
+
+LEASE = 6_000
+ROOM = "p:heliod:sig:/call:room-1"
+STEM = "heliod:sigw:/call:"
+PEER = r"[0-9a-f-]{36}/[A-Za-z0-9._~-]+/[0-9a-f-]{36}/\d{1,4}"
+LINE = re.compile(rf"in [0-9a-f-]{{36}} ([0-9a-f-]{{36}}|-) {PEER}( {PEER})*|all (|{PEER}( {PEER})*)|"
+                  r"out [0-9a-f-]{36} \d{4} (left|lost|replaced|kicked)|away [0-9a-f-]{36} \d+")
+
+
+class Worker:
+    def __init__(self, rng):
+        self.id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+        self.mine = {}  # id: (role, who, session) of those that are in
+        self.is_alive, self.renewed = True, None
+
+
+class Rooms:
+    """Workers, and what somebody knows of the room who has only read its log."""
+
+    def __init__(self, db, ear, seed=0, room_size=3, role_size=1, grace=0):
+        self.db, self.ear, self.rng, self.script = db, ear, random.Random(seed), Clocked(db, "worker/protocols/signaling.lua")
+        self.sizes, self.grace = (room_size, role_size), grace
+        self.workers = [Worker(self.rng) for _ in range(3)]
+        self.listening = db.pubsub()
+        self.told, self.probes = {}, []  # told: id: role
+        self.forgotten = False  # Redis has lost the room
+        for w in self.workers:
+            self.listen(w)
+
+    def listen(self, w, there=True):
+        (self.listening.subscribe if there else self.listening.unsubscribe)("p:" + STEM + w.id)
+        w.is_alive, w.renewed = there, self.script.now
+        while (m := self.listening.get_message(timeout=10)) is None or m["type"] not in ("subscribe", "unsubscribe"):
+            pass
+
+    def close(self):
+        self.listening.close()
+
+    def ask(self, w, verb, *more):
+        answer = self.script([ROOM], verb, w.id, STEM, LEASE, self.grace, *self.sizes, *more).decode()
+        self.follow()
+        self.check()
+        return answer
+
+    def advance(self, ms):
+        self.script.advance(ms * 1000)
+        ends = self.db.pexpiretime(ROOM)
+        assert ends != -1, "the room lives for ever"
+        if ends != -2 and ends <= self.script.now // 1000:
+            self.db.delete(ROOM)
+            self.forgotten = bool(self.told)
+
+    def entries(self):
+        return {i.decode(): e.decode().split(" ") for i, e in self.db.hgetall(ROOM).items()}
+
+    # what the log says
+
+    def follow(self):
+        for channel, line in self.ear.heard():
+            if channel != ROOM:
+                self.probes.append((channel, line))
+                continue
+            assert LINE.fullmatch(line), line
+            word, *rest = line.split(" ")
+            getattr(self, "heard_" + word)(*rest)
+
+    def list_is(self, peers):
+        peers = [p.split("/") for p in peers if p]
+        now = {p[0]: p[1] for p in peers}
+        assert len(now) == len(peers)
+        return now
+
+    def gone(self, i, may_be_lost):
+        for w in self.workers:
+            was_in = w.mine.pop(i, None)
+            assert not was_in or may_be_lost or not self.is_punctual(w), f"{i} is lost, but its worker is there"
+
+    def heard_in(self, i, was, *peers):
+        assert i not in self.told and (was == "-" or was in self.told)
+        if was != "-":
+            del self.told[was]
+            self.gone(was, True)
+        now = self.list_is(peers)
+        self.told[i] = now[i]
+        assert now == self.told or (self.forgotten and now.items() <= self.told.items())
+        self.told, self.forgotten = now, False
+
+    def heard_all(self, *peers):  # "all " when there is nobody
+        self.told, self.forgotten = self.list_is(peers), False
+
+    def heard_out(self, i, code, reason):
+        assert i in self.told or reason == "replaced"
+        self.told.pop(i, None)
+        self.gone(i, reason != "lost")
+
+    def heard_away(self, i, ms):
+        assert i in self.told and int(ms) == self.grace
+        self.gone(i, False)
+
+    # what must be so at any moment
+
+    def check(self):
+        entries = self.entries()
+        if not self.forgotten:
+            assert {i: e[0] for i, e in entries.items()} == self.told, "the log says something else"
+        assert len(entries) <= self.sizes[0]
+        for role in {e[0] for e in entries.values()}:
+            assert sum(e[0] == role for e in entries.values()) <= self.sizes[1]
+        assert not entries or self.db.pttl(ROOM) > 0
+
+    def is_punctual(self, w):
+        return w.is_alive and self.script.now - w.renewed < LEASE * 1000
+
+    # what workers do
+
+    def enter(self, w, role, who="-", session="-", *replaceable):
+        i = str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+        w.mine[i] = (role, who, session)
+        self.probes.clear()
+        answer = self.ask(w, "enter", i, role, who, session, *replaceable)
+        entries = self.entries()
+        assert (answer == "in") == (i in entries)
+        if answer != "in":
+            del w.mine[i]
+            self.check_refusal(w, i, role, who, session, replaceable, answer.split(" "), entries)
+        return answer, i
+
+    def check_refusal(self, w, i, role, who, session, replaceable, answer, entries):
+        holders = {h: e for h, e in entries.items() if e[0] == role}
+        if answer == ["full"]:
+            assert len(entries) >= self.sizes[0] and len(holders) < self.sizes[1]
+            return
+        assert answer[0] == "taken" and set(answer[1:]) == holders.keys() and len(holders) == self.sizes[1]
+        assert {(c, m) for c, m in self.probes} == {
+            (f"p:{STEM}{e[1]}", f"probe room-1 {h} {w.id} {i}") for h, e in holders.items()}
+        for h, (_, _, his, hers, deadline, code, _) in holders.items():
+            assert h not in replaceable and code == "0" and int(deadline) > self.script.now // 1000
+            assert (who == "-" or who != his) and (session == "-" or session != hers)
+
+    def leave(self, w, reason):
+        if not w.mine:
+            return
+        i = self.rng.choice(sorted(w.mine))
+        del w.mine[i]
+        was_in = i in self.entries()
+        answer = self.ask(w, "leave", i, {"left": 1000, "kicked": 4411, "lost": 1006}[reason], reason)
+        assert answer == ("left" if was_in else "gone")
+        assert i not in self.entries() or (reason == "lost" and self.grace > 0)
+
+    def renew(self, w):
+        members = [x for i, (role, who, session) in w.mine.items() for x in (i, role, w.id, who, session)]
+        others = [x for o in self.workers if o is not w for i, (role, _, _) in o.mine.items() for x in (i, role, o.id, "-", "-")]
+        w.renewed = self.script.now
+        assert self.ask(w, "renew", self.rng.choice("01"), *members, *others) == "renewed"
+        entries = self.entries()
+        for i in w.mine:
+            assert int(entries[i][4]) == self.script.now // 1000 + LEASE and entries[i][1] == w.id
+
+
+@pytest.mark.parametrize("grace", [0, 4_000])
+@pytest.mark.parametrize("room_size,role_size", [(2, 1), (3, 2), (4, 4)])
+def test_rooms_beside_their_log(db, ear, room_size, role_size, grace):
+    rooms = Rooms(db, ear, f"{room_size}{role_size}{grace}", room_size, role_size, grace)
+    rng = rooms.rng
+    for _ in range(400):
+        w = rng.choice([w for w in rooms.workers if w.is_alive])
+        act = rng.choice(["enter"] * 4 + ["leave", "leave", "renew", "renew", "wait", "wait", "kill"])
+        if act == "enter":
+            replaceable = rng.sample(sorted(rooms.told), min(len(rooms.told), rng.choice([0, 0, 0, 1, 2])))
+            rooms.enter(w, rng.choice("ab"), rng.choice(["-", "-", "u1", "u2"]), rng.choice(["-", "-", "s1"]), *replaceable)
+        elif act == "leave":
+            rooms.leave(w, rng.choice(["left", "lost", "kicked"]))
+        elif act == "renew":
+            rooms.renew(w)
+        elif act == "wait":
+            rooms.advance(rng.choice([1, 500, LEASE // 3, LEASE // 3, LEASE, 3 * LEASE]))
+        elif sum(w.is_alive for w in rooms.workers) > 1:
+            rooms.listen(w, False)
+            w.mine.clear()
+            if rng.random() < 0.5:  # its supervisor tells the others; else they find out
+                rooms.ask(next(o for o in rooms.workers if o.is_alive), "bury", w.id)
+            rooms.workers.append(Worker(rng))
+            rooms.listen(rooms.workers[-1])
+    for w in rooms.workers:
+        w.mine.clear()
+        rooms.ask(rooms.workers[-1], "bury", w.id)
+    rooms.advance(LEASE + grace)
+    rooms.ask(rooms.workers[-1], "renew", "1")
+    assert rooms.told == {} and not db.exists(ROOM)
+    rooms.close()
+
+
+W = "11111111-2222-4333-8444-555555555555"
+FAR = "9" * 15
+STRANGE = ["", "x", "a b c", f"a {W} - - 1 0 1 extra", f"a {W} - - -1 0 1", f"a {W} - - {FAR} 0 {FAR}", f"a ? ? - {'9' * 40} 0 1",
+           f"a {W} ? - {FAR}000 0 1", f'"a" {W} - - {FAR} 0 1', f"a not-a-worker - - {FAR} 0 1", f"a {W} - - {FAR} 99999 1", f"é {W} - - {FAR} 0 1",
+           f"{'r' * 129} {W} - - {FAR} 0 1", "a\0b"]
+
+
+@pytest.mark.parametrize("field", ["6f9619ff-8b86-4d01-b42d-00cf4fc964ff", "stranger", "a b", "a/b", ""])
+@pytest.mark.parametrize("entry", STRANGE, ids=range(len(STRANGE)))
+@pytest.mark.parametrize("verb", ["enter", "renew", "bury"])
+def test_a_room_in_which_others_wrote(db, ear, field, entry, verb):
+    """What cannot be an entry is taken away; what could be one is not kept for longer than one of ours would."""
+    rooms = Rooms(db, ear, room_size=2)
+    db.hset(ROOM, field, entry)
+    text = ["enter", W.replace("1", "2"), "b", "-", "-"] if verb == "enter" else [verb, "1"] if verb == "renew" else [verb, W]
+    rooms.script([ROOM], text[0], rooms.workers[0].id, STEM, LEASE, 0, 2, 1, *text[1:])
+    for channel, line in ear.heard():
+        assert channel != ROOM or LINE.fullmatch(line), line
+    assert not db.exists(ROOM) or db.pttl(ROOM) > 0
+    rooms.script.advance(LEASE * 1000)
+    rooms.told = {i: e[0] for i, e in rooms.entries().items()}
+    assert rooms.enter(rooms.workers[0], "a")[0] == "in" and rooms.enter(rooms.workers[1], "c")[0] == "in"
+    assert rooms.told.keys() == rooms.entries().keys() and len(rooms.told) == 2
+    rooms.close()
+
+
+def test_a_room_of_another_type(db, ear):
+    rooms = Rooms(db, ear)
+    db.set(ROOM, "stranger")
+    for verb in (["enter", W, "a", "-", "-"], ["leave", W, "1000", "left"], ["renew", "1"], ["bury", W]):
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            rooms.script([ROOM], verb[0], rooms.workers[0].id, STEM, LEASE, 0, 2, 1, *verb[1:])
+    assert db.get(ROOM) == b"stranger" and ear.heard() == []
+    db.delete(ROOM)
+    assert rooms.enter(rooms.workers[0], "a")[0] == "in"
+    rooms.close()

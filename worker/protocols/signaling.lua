@@ -32,16 +32,20 @@ local function drop(id)
     redis.call('HDEL', room, id)
 end
 
+local function is_id(s) return #s == 36 and not string.find(s, '[^0-9a-f-]') end
+
+-- What cannot be an entry is taken away, it would spoil the log; none lasts longer than a new one, whoever wrote it, whenever.
 local function load()
-    local flat = redis.call('HGETALL', room)
+    local flat, latest = redis.call('HGETALL', room), now + math.max(lease, grace)
     for i = 1, #flat, 2 do
-        local role, worker, who, session, deadline, code, since =
-            string.match(flat[i + 1], '^(%S+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+)$')
-        if role then
-            entries[flat[i]] = {role = role, worker = worker, who = who, session = session,
-                deadline = tonumber(deadline), code = tonumber(code), since = tonumber(since)}
+        local id, role, worker, who, session, deadline, code, since =
+            flat[i], string.match(flat[i + 1], '^([%w._~-]+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+)$')
+        if role and #role <= 128 and is_id(id) and is_id(worker) and tonumber(code) < 5000 then
+            entries[id] = {role = role, worker = worker, who = who, session = session,
+                deadline = math.min(tonumber(deadline), latest), code = tonumber(code), since = tonumber(since)}
+            if tonumber(deadline) > latest then put(id, entries[id]) end
         else
-            redis.call('HDEL', room, flat[i])
+            redis.call('HDEL', room, id)
         end
     end
 end
