@@ -16,7 +16,8 @@ static const struct protocol *protocol_of(const struct conn *c)
 struct str people_user(const struct conn *c)
 {
     const struct protocol *p = protocol_of(c);
-    return p && p->user ? p->user(c) : hub_user_of(c);
+    struct str user = p && p->user ? p->user(c) : hub_user_of(c);
+    return user.n > 0 ? user : STR_NONE; /* a user without a name reaches nobody */
 }
 
 bool people_is_in(const struct worker *w, const struct conn *c, struct str room)

@@ -283,8 +283,10 @@ static void query_names(struct worker *w, uint32_t id, uint32_t limit, bool room
 static bool has_counted(const struct worker *w, uint32_t what)
 {
     bool all = true;
-    LIST_EACH (node, &w->endpoints)
-        all &= !container_of(node, struct endpoint, link)->protocol->user;
+    LIST_EACH (node, &w->endpoints) {
+        const struct protocol *p = container_of(node, struct endpoint, link)->protocol;
+        all &= !p->user || p == &protocol_events;
+    }
     return what == QUERY_ROOMS || all;
 }
 

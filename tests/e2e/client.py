@@ -4,6 +4,8 @@ import json
 
 import websockets
 
+import hush
+
 WAIT = 10
 left_open = []  # by the test under way
 
@@ -12,6 +14,12 @@ def abandon():
     """What a test leaves open vanishes at its end, without a handshake."""
     while left_open:
         left_open.pop().ws.transport.abort()
+
+
+class Overheard(websockets.WebSocketClientProtocol):
+    async def send(self, message):
+        hush.said(message)
+        await super().send(message)
 
 
 class Client:
@@ -70,7 +78,8 @@ async def connect(url, path="/ws", **options):
     options.setdefault("ping_interval", None)
     options.setdefault("compression", None)
     options.setdefault("max_size", None)
-    client = Client(await websockets.connect(url + path, **options))
+    hush.opened(path, options.get("extra_headers"), options.get("subprotocols"))
+    client = Client(await websockets.connect(url + path, create_protocol=Overheard, **options))
     left_open.append(client)
     return client
 

@@ -14,6 +14,7 @@ import time
 import pytest
 
 import client
+import hush
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HELIOD_BUILD", ROOT / "build"))
@@ -60,6 +61,7 @@ class Broker:
             ],
         }
         self.keys.update(keys)
+        self.shown = []  # by helioctl
         self.write(config)
         self.proc = None
         self.env = {**os.environ, **(env or {})}
@@ -69,6 +71,7 @@ class Broker:
     def write(self, text=None, **keys):
         """JSON is YAML: the configuration file from self.keys, or a literal text."""
         self.keys.update(keys)
+        hush.configured(self.keys)
         self.conf.write_text(text if text is not None else json.dumps(self.keys, indent=1))
 
     def start(self, wait=True):
@@ -110,6 +113,9 @@ class Broker:
     def ctl(self, *args, check=True, stdin=None):
         done = subprocess.run([BUILD / "helioctl", "-s", str(self.dir / "run" / "heliod.sock"), *args],
                               capture_output=True, text=True, timeout=60, input=stdin)
+        hush.commanded(args, done.stdout)
+        if {"show", "status"} & set(args):
+            self.shown.append(done.stdout + done.stderr)
         if check:
             assert done.returncode == 0, f"helioctl {args}: {done.returncode} {done.stdout} {done.stderr}"
         return done
@@ -135,6 +141,7 @@ class Broker:
 
     def close(self):
         if self.proc and self.proc.poll() is None:
+            self.ctl("show", "config", check=False)
             self.proc.terminate()
             try:
                 self.proc.wait(15 * SLACK)
@@ -146,6 +153,10 @@ class Broker:
         text = self.log()
         for sign in ("AddressSanitizer", "LeakSanitizer", "runtime error:"):
             assert sign not in text, f"{sign} in the log:\n{text[-8000:]}"
+        for where, said in (("the log", text), ("what helioctl showed", "\n".join(self.shown))):
+            heard = hush.heard(said)
+            assert not heard, f"{where} holds what nobody should read: {heard}\n" + "\n".join(
+                line for line in said.splitlines() if any(word in line for word in heard))[-4000:]
 
     @property
     def url(self):

@@ -4,6 +4,8 @@ import os
 import socket
 import struct
 
+import hush
+
 
 def mask(payload, key):
     n = len(payload)
@@ -74,6 +76,7 @@ class Raw:
         return status, fields, body.decode()
 
     def open(self, path="/echo", more=""):
+        hush.opened(path)
         self.send(REQUEST.format(path=path, more=more).encode())
         status, _, text = self.head()
         assert status == 101, text

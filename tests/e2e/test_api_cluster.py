@@ -302,11 +302,13 @@ async def test_a_worker_that_stands_still_is_named(broker, redis_server):
     os.kill(still["pid"], signal.SIGSTOP)
     try:
         with contextlib.closing(Api(a)) as x:
+            before = a.counter("cluster_silent")
             began = time.monotonic()
             page = x.get("/api/rooms/room")
             took = time.monotonic() - began
             assert 0.45 < took < 0.5 + 0.5 * SLACK
             [missing] = page["incomplete"]
+            assert a.counter("cluster_silent") == before + 1
             assert (missing["pid"], missing["slot"], missing["node"]) == (still["pid"], still["slot"], f"{socket.gethostname()}:{b.proc.pid}")
             assert page["total"] == len(page["members"]) < 12 or len(clients) == 12
             for method, path in (("GET", "/api/rooms"), ("GET", "/api/rooms/none"), ("GET", "/api/users/x"), ("GET", "/api/stats"),
@@ -380,6 +382,16 @@ def test_redis_away(broker, redis_server):
     s.start()
     eventually(lambda: b.counter("bus_up") == 2)
     settled(b, 2)
+
+
+def test_the_answer_has_its_time(broker, redis_server):
+    """However short handshake_timeout is, which is for clients."""
+    s = redis_server()
+    b = serving(broker(redis={"url": s.url}, client={"handshake_timeout": "100ms"}, **CONF))
+    settled(b, 2)
+    s.client().zadd("heliod:{workers}", {str(uuid.uuid4()): 9e15})
+    with contextlib.closing(Api(b)) as a:
+        assert len(a.get("/api/stats")["incomplete"]) == 1
 
 
 def test_redis_silent(broker, redis_server):

@@ -200,6 +200,8 @@ int64_t api_due(struct conn *c, int64_t now_ms)
     int64_t limit_ms = c->net->handshake_timeout_ms;
     if (now_ms < c->st.opened_ms + limit_ms)
         return c->st.opened_ms + limit_ms;
+    if (call->state != API_READING && !call->late)
+        return now_ms + limit_ms;
     c->st.opened_ms = now_ms; /* of the next request, if there is one */
     if (call->state != API_READING) {
         call->late(call);

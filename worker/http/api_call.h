@@ -46,7 +46,7 @@ void api_turn_down(struct api_call *call, unsigned status, const char *error,
                    const char *hint, const char *fmt, ...) PRINTF(5, 6);
 
 /* The answer will come from elsewhere; what the client sends meanwhile waits. late: it
- * did not come within client.handshake_timeout. */
+ * did not come within client.handshake_timeout; NULL: it comes soon, whatever happens. */
 void api_wait(struct api_call *call, enum api_state for_what,
               void (*late)(struct api_call *call));
 /* The word that was owed has come. false: nobody is there to be answered, and the call is

@@ -50,6 +50,7 @@ static void on_answered(void *ctx, const struct cluster_member *v, size_t n,
     }
     struct cluster_question q = question_of(call);
     cluster_merge(&q, v, n, &merged);
+    COUNT_ADD(call->counters, cluster_silent, merged.missing);
     conclude(call, &merged);
     cluster_merged_fini(&merged);
 }
@@ -68,7 +69,7 @@ static void ask(struct api_call *call, enum cluster_what what)
     call->asks = what;
     struct cluster_question q = question_of(call);
     struct cluster *cluster = api_site(call)->cluster;
-    api_wait(call, API_OWED, api_bus_uncertain);
+    api_wait(call, API_OWED, NULL); /* CLUSTER_ANSWER_MS */
     if (cluster_ask(cluster, &q, on_answered, call))
         return;
     call->state = API_READING;

@@ -339,6 +339,7 @@ bool cluster_ask(struct cluster *c, const struct cluster_question *q,
     struct ask *a = NEW(struct ask);
     *a = (struct ask){.cluster = c, .id = ++c->last_ask, .fn = fn, .ctx = ctx};
     evtimer_assign(&a->deadline, c->net->base, on_deadline, a);
+    COUNT(c->net->counters, cluster_asked);
     list_append(&c->asks, &a->link);
     c->asks_n++;
     arm(&a->deadline, CLUSTER_ANSWER_MS);
