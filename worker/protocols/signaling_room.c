@@ -257,24 +257,40 @@ static void vanish(struct signaling_room *r, struct peer *p)
         depart(r, p, p->code ? p->code : 1006, p->reason ? p->reason : "lost");
 }
 
-/* The list is who is in the room now. One who is not known yet is told about, unless
- * nobody here was in the room before. */
+/* Under this worker's name, but it is not here: it left when nobody could be told. */
+static bool is_stray(const struct signaling_room *r, const struct news_peer *n)
+{
+    return n->code == 0 && is_same(&n->worker, &r->s->server) &&
+           !signaling_room_member(r, &n->id);
+}
+
+/* One in a list. Told about if it is not known yet, unless nobody here was in the room
+ * before. */
+static void mark(struct signaling_room *r, const struct news_peer *n, bool is_newcomer)
+{
+    bool is_new = !roster_find(&r->roster, &n->id);
+    if (is_new && !is_newcomer && is_stray(r, n)) {
+        object(r);
+        return;
+    }
+    struct peer *p = roster_put(&r->roster, &n->id, &n->worker, n->role);
+    p->is_marked = true;
+    p->is_away = n->code != 0;
+    if (!p->reason)
+        p->code = (uint16_t)n->code;
+    if (is_new && !is_newcomer && r->is_known)
+        tell_joined(r, p, NULL);
+}
+
+/* The list is who is in the room now. */
 static void compare(struct signaling_room *r, struct str peers,
                     const struct uuid *newcomer)
 {
     struct news_peer n;
     struct peer *p;
     roster_unmark(&r->roster);
-    while (news_next_peer(&peers, &n)) {
-        bool is_new = !roster_find(&r->roster, &n.id);
-        p = roster_put(&r->roster, &n.id, &n.worker, n.role);
-        p->is_marked = true;
-        p->is_away = n.code != 0;
-        if (!p->reason)
-            p->code = (uint16_t)n.code;
-        if (is_new && r->is_known && !(newcomer && is_same(&n.id, newcomer)))
-            tell_joined(r, p, NULL);
-    }
+    while (news_next_peer(&peers, &n))
+        mark(r, &n, newcomer && is_same(&n.id, newcomer));
     while ((p = find_unmarked(&r->roster)))
         vanish(r, p);
 }
