@@ -119,11 +119,12 @@ local function stored(text)
 end
 local state = call('HMGET', STATE, 'version', 'told', 'cursor')
 local version, told, cursor = stored(state[1]) or 0, stored(state[2]) or 0, stored(state[3])
-local arrived, is_changed = {}, false
+local arrived, has_arrived, first_arrived, is_changed = {}, {}, now, false
 
 local function arrive(id, us, text)
     keep(ORDER, TEXTS, UNREAD, id, us, text)
     arrived[#arrived + 1] = id
+    has_arrived[id], first_arrived = true, math.min(us, first_arrived)
 end
 
 local function merge()
@@ -222,16 +223,18 @@ elseif operation == 'read_all' then
 end
 local count = finish()
 
--- `unread`: the newest of them, at most so many, that are younger than a version; oldest first
+-- `unread`: the newest of them, at most so many, that are younger than a version or arrived just now; oldest first
 local texts, bytes = {}, 0
 if operation == 'unread' then
-    local since, limit = ARGV[6], math.min(tonumber(ARGV[7]), count)
-    local ids = limit > 0 and call('ZREVRANGEBYSCORE', ORDER, '+inf', '(' .. since) or {}
-    for _, id in ipairs(ids) do
+    local since, limit = tonumber(ARGV[6]), math.min(tonumber(ARGV[7]), count)
+    local from = math.min(since, first_arrived - 1)
+    local found = limit > 0 and call('ZREVRANGEBYSCORE', ORDER, '+inf', '(' .. digits(from), 'WITHSCORES') or {}
+    for i = 1, #found, 2 do
+        local id = found[i]
         if #texts >= limit then
             break
         end
-        if call('SISMEMBER', UNREAD, id) == 1 then
+        if (has_arrived[id] or tonumber(found[i + 1]) > since) and call('SISMEMBER', UNREAD, id) == 1 then
             local text = call('HGET', TEXTS, id)
             bytes = bytes + #text
             if #texts > 0 and bytes > ANSWER_MAX then
