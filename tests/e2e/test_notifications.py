@@ -338,16 +338,18 @@ async def test_capacity(broker):
     assert await t.ids() == ids[-1:]
 
 
-async def test_answers_of_a_megabyte(broker):
-    """Backlog and list hold no more than a MiB at once; the rest is told of."""
-    b = broker(**inboxes(["gil"]))
+@pytest.mark.parametrize("backpressure,fit", [("4MiB", 17), ("1MiB", 8), ("64KiB", 1)])
+async def test_long_answers(broker, backpressure, fit):
+    """Backlog and list hold no more than a MiB at once, and leave room for what is said meanwhile; the rest is told of."""
+    b = broker(**inboxes(["gil"], backpressure=backpressure))
     made = [await notify(b, "gil", x="y" * 60000) for _ in range(30)]
     t = await tab(b, "gil")
-    await t.expect(*made[-17:])
+    await t.expect(*made[-fit:])
     await t.nothing()
     seen, before = [], {}
     while True:
         listed = await t.ask(type="list", limit=100, **before)
+        assert len(listed["notifications"]) in (fit, len(made) % fit)
         seen += [n["id"] for n in listed["notifications"]]
         if not listed["more"]:
             break

@@ -106,7 +106,7 @@ class Inboxes:
     def ask(self, operation, user, *more):
         self.script.advance(self.step)
         keys = ALL if operation == "broadcast" else keys_of(user) + ALL
-        return self.script(keys, operation, CAPACITY, MAX_AGE, user, *more)
+        return self.script(keys, operation, CAPACITY, MAX_AGE, 1 << 20, user, *more)
 
     def fresh(self, entries):
         return sorted((s, i) for s, i in entries if s > self.script.now - MAX_AGE)[-CAPACITY:]

@@ -5,7 +5,8 @@
 
 #define ROOM "inbox"
 #define KEY TOPIC_PREFIX "inbox:"
-#define ARGS_MAX 7
+#define ARGS_OWN 5
+#define ARGS_MAX (ARGS_OWN + 3)
 
 extern const struct str inbox_lua;
 static struct script script = {.text = &inbox_lua};
@@ -49,16 +50,18 @@ static void ask(const struct inbox *in, struct str operation, const struct str *
     struct str keys[PARTS + ALL_PARTS];
     struct digits capacity = digits(in->limits->capacity);
     struct digits max_age_us = digits(in->limits->max_age * 1000);
+    struct digits bytes = digits(in->answer_max ? in->answer_max : INBOX_ANSWER_MAX);
     struct str args[ARGS_MAX] = {operation, str_of(capacity.s), str_of(max_age_us.s),
-                                 in->user};
+                                 str_of(bytes.s), in->user};
     size_t keys_n = in->user.n ? PARTS : 0;
-    BUG_ON(more_n > ARGS_MAX - 4);
+    BUG_ON(ARGS_OWN + more_n > ARGS_MAX);
     if (more_n)
-        memcpy(args + 4, more, more_n * sizeof(*more));
+        memcpy(args + ARGS_OWN, more, more_n * sizeof(*more));
     if (keys_n)
         write_keys(in->user, &names, keys);
     memcpy(keys + keys_n, all_keys, sizeof(all_keys));
-    hub_eval(in->hub, &script, keys, keys_n + ALL_PARTS, args, 4 + more_n, fn, ctx);
+    hub_eval(in->hub, &script, keys, keys_n + ALL_PARTS, args, ARGS_OWN + more_n, fn,
+             ctx);
     buf_free(&names);
 }
 

@@ -14,14 +14,16 @@
 #define INBOX_CHANNEL TOPIC_PREFIX "n:"
 #define INBOX_CHANNEL_ALL TOPIC_PREFIX "nb"
 
-#define INBOX_USER_MAX 512 /* bytes of a user's name */
-#define INBOX_ID_MAX 64    /* characters of a notification's id */
+#define INBOX_USER_MAX 512             /* bytes of a user's name */
+#define INBOX_ID_MAX 64                /* characters of a notification's id */
+#define INBOX_ANSWER_MAX (1024 * 1024) /* bytes of notifications in an answer */
 
 /* Whose inbox, and how much of it is kept. Views; needed only during the call. */
 struct inbox {
     struct hub *hub;
     const struct conf_inbox *limits;
-    struct str user; /* n 0: everybody, for inbox_put alone */
+    struct str user;    /* n 0: everybody, for inbox_put alone */
+    int64_t answer_max; /* bytes, but one notification at least; 0: INBOX_ANSWER_MAX */
 };
 
 /* Answers of inbox_unread, inbox_read and inbox_read_all: BUS_TEXT, to be read with

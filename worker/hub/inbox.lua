@@ -2,18 +2,18 @@
 --
 -- KEYS  1 order (ZSET: id -> microseconds), 2 texts (HASH: id -> JSON), 3 unread (SET of ids), 4 state (HASH),
 --       5 order and 6 texts of what was said to everybody; `broadcast` has these two alone, as 1 and 2
--- ARGV  1 prefix of channels, 2 operation, 3 capacity, 4 max_age in microseconds, 5 user, 6 ... the operation's own
+-- ARGV  1 prefix of channels, 2 operation, 3 capacity, 4 max_age in microseconds, 5 most bytes of texts in an answer (one text
+--       at least), 6 user, 7 ... the operation's own
 --
 -- state: version  of the last thing published to the user's channel; times of Redis, but ever rising
 --        told     the last count published
 --        cursor   up to here everybody's list has been merged
 -- On the channel: "n<version> <message>" for a new notification, "c<version> <count>" after it and every other change.
 
-local ANSWER_MAX = 1024 * 1024          -- bytes of texts in an answer; one text at least
 local REMEMBERED = 365 * 86400 * 1000   -- ms beyond max_age: who stays away for longer is new
 
 local call, prefix, operation = redis.call, ARGV[1], ARGV[2]
-local capacity, max_age = tonumber(ARGV[3]), tonumber(ARGV[4])
+local capacity, max_age, answer_max = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -99,11 +99,11 @@ local function newest(order)
 end
 
 if operation == 'broadcast' then -- id, id as JSON, members
-    local order, texts, id = KEYS[1], KEYS[2], ARGV[6]
+    local order, texts, id = KEYS[1], KEYS[2], ARGV[7]
     trim(order, texts)
     if call('HEXISTS', texts, id) == 0 then
         local us = math.max(now, newest(order) + 1)
-        keep(order, texts, nil, id, us, composed(us, ARGV[7], ARGV[8]))
+        keep(order, texts, nil, id, us, composed(us, ARGV[8], ARGV[9]))
         trim(order, texts)
         call('PUBLISH', prefix .. 'heliod:nb', '')
     end
@@ -150,7 +150,7 @@ end
 
 local function tell(kind, text)
     version, is_changed = math.max(now, version + 1), true
-    call('PUBLISH', prefix .. 'heliod:n:' .. ARGV[5], kind .. digits(version) .. ' ' .. text)
+    call('PUBLISH', prefix .. 'heliod:n:' .. ARGV[6], kind .. digits(version) .. ' ' .. text)
 end
 
 -- Everybody who listens learns what came of it; returns how many are unread.
@@ -183,20 +183,20 @@ trim(ORDER, TEXTS, UNREAD)
 merge()
 
 if operation == 'publish' then -- id, id as JSON, members
-    local id = ARGV[6]
+    local id = ARGV[7]
     if call('HEXISTS', TEXTS, id) == 0 then
         local us = math.max(now, version + 1)
-        arrive(id, us, composed(us, ARGV[7], ARGV[8]))
+        arrive(id, us, composed(us, ARGV[8], ARGV[9]))
     end
     finish()
     return 'ok'
 end
 
 if operation == 'list' then -- limit, id that they stand behind or nothing
-    local limit, first = tonumber(ARGV[6]), 0
+    local limit, first = tonumber(ARGV[7]), 0
     finish()
-    if ARGV[7] then
-        local rank = call('ZREVRANK', ORDER, ARGV[7])
+    if ARGV[8] then
+        local rank = call('ZREVRANK', ORDER, ARGV[8])
         if not rank then
             return false
         end
@@ -207,7 +207,7 @@ if operation == 'list' then -- limit, id that they stand behind or nothing
     for i, id in ipairs(ids) do
         local text = call('HGET', TEXTS, id)
         bytes = bytes + #text
-        if i > limit or (i > 1 and bytes > ANSWER_MAX) then
+        if i > limit or (i > 1 and bytes > answer_max) then
             has_more = true
             break
         end
@@ -217,7 +217,7 @@ if operation == 'list' then -- limit, id that they stand behind or nothing
 end
 
 if operation == 'read' then -- id
-    call('SREM', UNREAD, ARGV[6])
+    call('SREM', UNREAD, ARGV[7])
 elseif operation == 'read_all' then
     call('DEL', UNREAD)
 end
@@ -226,7 +226,7 @@ local count = finish()
 -- `unread`: the newest of them, at most so many, that are younger than a version or arrived just now; oldest first
 local texts, bytes = {}, 0
 if operation == 'unread' then
-    local since, limit = tonumber(ARGV[6]), math.min(tonumber(ARGV[7]), count)
+    local since, limit = tonumber(ARGV[7]), math.min(tonumber(ARGV[8]), count)
     local from = math.min(since, first_arrived - 1)
     local found = limit > 0 and call('ZREVRANGEBYSCORE', ORDER, '+inf', '(' .. digits(from), 'WITHSCORES') or {}
     for i = 1, #found, 2 do
@@ -237,7 +237,7 @@ if operation == 'unread' then
         if (has_arrived[id] or tonumber(found[i + 1]) > since) and call('SISMEMBER', UNREAD, id) == 1 then
             local text = call('HGET', TEXTS, id)
             bytes = bytes + #text
-            if #texts > 0 and bytes > ANSWER_MAX then
+            if #texts > 0 and bytes > answer_max then
                 break
             end
             table.insert(texts, 1, text)

@@ -85,7 +85,7 @@ static void send_one(struct post *p)
     while (p->letters[i].post)
         i++;
     struct str user = p->notice.users_n ? p->notice.users[p->sent] : STR_NONE;
-    struct inbox in = {p->hub, &p->limits, user};
+    struct inbox in = {p->hub, &p->limits, user, 0};
     p->letters[i] = (struct letter){p, user};
     p->sent++;
     p->under_way++;

@@ -64,12 +64,12 @@ static void drop_held(struct reading *g)
     g->held_bytes = 0;
 }
 
-/* Bounded as what is unsent; more than that within an answer of Redis is no life for a
- * client either. */
+/* Bounded, so that it fits behind the answer that is awaited (reading_inbox): more than
+ * that within one answer of Redis no client can follow. */
 static void hold(struct reading *g, struct frame *f, int64_t version)
 {
     g->held_bytes += f->n;
-    if (g->held_bytes > g->c->env->backpressure && g->held.n > 0) {
+    if (g->held_bytes > g->c->env->backpressure / 4 && g->held.n > 0) {
         session_close(g->c, 1008, "Slow consumer");
         return;
     }
@@ -174,13 +174,11 @@ static void tell_missed(struct reader *r, struct str unread)
         buf_str(&message, STR("{\"type\":\"notification\",\"notification\":"));
         buf_str(&message, v.raw);
         buf_char(&message, '}');
-        struct frame *f = frame_new(WIRE_TEXT, buf_view(&message));
-        LIST_EACH_SAFE (node, &r->readings) {
+        LIST_EACH (node, &r->readings) {
             struct reading *g = container_of(node, struct reading, link);
             if (g->is_behind)
-                session_send_frame(g->c, f);
+                session_reply_text(g->c, buf_view(&message));
         }
-        frame_unref(f);
     }
     buf_free(&message);
 }
@@ -256,7 +254,8 @@ static void on_looked(void *ctx, const struct bus_reply *reply)
 static void look(struct reader *r)
 {
     struct readers *rs = r->of;
-    struct inbox in = {rs->services->hub, &rs->limits, name_of(r)};
+    struct reading *first = container_of(r->readings.next, struct reading, link);
+    struct inbox in = reading_inbox(first);
     bool is_behind = r->since >= 0;
     r->holds++;
     rs->asking++;
@@ -445,10 +444,13 @@ struct str reading_user(const struct reading *g)
     return g->reader ? name_of(g->reader) : STR_NONE;
 }
 
+/* An answer leaves room for what is said meanwhile: a client that has not read it yet is
+ * not slow. */
 struct inbox reading_inbox(const struct reading *g)
 {
     const struct readers *rs = g->reader->of;
-    return (struct inbox){rs->services->hub, &rs->limits, name_of(g->reader)};
+    return (struct inbox){rs->services->hub, &rs->limits, name_of(g->reader),
+                          (int64_t)MIN(INBOX_ANSWER_MAX, g->c->env->backpressure / 2)};
 }
 
 void reading_counted(struct reading *g, const struct inbox_state *state)
