@@ -33,17 +33,32 @@ static size_t find_unknown(struct str object, const char *where, const char *con
     return n;
 }
 
+/* Of two that have the same name one would be passed over. */
+static int find_repeated(struct str object, const char *where, const char *const *known,
+                         size_t known_n, struct err *e)
+{
+    struct scan_value name, value;
+    unsigned seen[KNOWN_MAX] = {0};
+    size_t pos = 0;
+    while (scan_next_member(object, &pos, &name, &value))
+        for (size_t i = 0; i < known_n; i++)
+            if (scan_string_is(&name, known[i]) && seen[i]++ > 0)
+                return err_set(e, "it has `%s%s` more than once", where, known[i]);
+    return 0;
+}
+
 int strict_members(struct str object, const char *where, const char *const *known,
                    size_t n, struct err *e)
 {
     struct buf names = {0};
+    BUG_ON(n > KNOWN_MAX);
     size_t unknown = find_unknown(object, where, known, n, &names);
     if (unknown > NAMED_MAX)
         buf_printf(&names, " and %zu more", unknown - NAMED_MAX);
     if (unknown > 0)
         err_set(e, "it has %s, which nobody knows here", buf_cstr(&names));
     buf_free(&names);
-    return unknown > 0 ? -1 : 0;
+    return unknown > 0 ? -1 : find_repeated(object, where, known, n, e);
 }
 
 int strict_read(struct str text, struct scan_member *wanted, size_t n, struct str *object,

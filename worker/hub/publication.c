@@ -64,14 +64,31 @@ static int check_exclude(struct str list, struct err *e)
     return 0;
 }
 
+static size_t count_members(struct str object)
+{
+    struct scan_value name, value;
+    size_t pos = 0, n = 0;
+    while (scan_next_member(object, &pos, &name, &value))
+        n++;
+    return n;
+}
+
+static int check_to(struct str to, struct err *e)
+{
+    if (strict_members(to, "to.", kinds, ARRAY_LEN(kinds), e) != 0)
+        return -1;
+    return count_members(to) == 1
+               ? 0
+               : err_set(e, "`to` must name one of client, user, room, broadcast:true");
+}
+
 static int read_strictly(struct str text, struct hub_event *ev, struct buf *scratch,
                          struct err *e)
 {
     struct scan_member m[] = {{"to"}, {"event"}, {"data"}, {"exclude"}};
     struct str object;
     if (strict_read(text, m, ARRAY_LEN(m), &object, e) != 0 ||
-        publication_read(object, ev, scratch, e) != 0 ||
-        strict_members(m[0].value.raw, "to.", kinds, ARRAY_LEN(kinds), e) != 0)
+        publication_read(object, ev, scratch, e) != 0 || check_to(m[0].value.raw, e) != 0)
         return -1;
     return check_exclude(ev->exclude_json, e);
 }
