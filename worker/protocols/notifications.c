@@ -96,10 +96,16 @@ static void say_unavailable(struct conn *c, const struct bus_reply *r)
 static void on_counted(struct client *k, const struct bus_reply *r)
 {
     struct inbox_state state;
-    if (r->type == BUS_TEXT && inbox_state_read(r->text, &state))
-        reading_counted(&k->reading, &state);
-    else
+    bool is_done = r->type == BUS_TEXT && inbox_state_read(r->text, &state);
+    if (!is_done)
         say_unavailable(k->c, r);
+    reading_counted(&k->reading, is_done ? &state : NULL);
+}
+
+static struct question *ask_count(struct client *k)
+{
+    reading_ask(&k->reading);
+    return ask(k, on_counted);
 }
 
 static void on_listed(struct client *k, const struct bus_reply *r)
@@ -131,8 +137,7 @@ static void do_mark_read(struct conn *c, const struct scan_member *m)
         refuse_message(c, "invalid-message",
                        "`id` is not the id of a notification, a text.");
     else
-        inbox_read(&in, scan_string(&m[ID].value, &scratch), on_answer,
-                   ask(k, on_counted));
+        inbox_read(&in, scan_string(&m[ID].value, &scratch), on_answer, ask_count(k));
     buf_free(&scratch);
 }
 
@@ -140,7 +145,7 @@ static void do_mark_all_read(struct conn *c, UNUSED const struct scan_member *m)
 {
     struct client *k = client_of(c);
     struct inbox in = reading_inbox(&k->reading);
-    inbox_read_all(&in, on_answer, ask(k, on_counted));
+    inbox_read_all(&in, on_answer, ask_count(k));
 }
 
 static bool read_limit(const struct scan_value *v, uint64_t *out)

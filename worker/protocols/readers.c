@@ -123,7 +123,7 @@ static void tell_count(struct reader *r, int64_t version, int64_t count)
     r->count = count;
     LIST_EACH_SAFE (node, &r->readings) {
         struct reading *g = container_of(node, struct reading, link);
-        if (!g->is_open || g->is_behind || version <= g->counted)
+        if (!g->is_open || g->is_behind || g->is_counting || version <= g->counted)
             continue;
         g->counted = version;
         g->count = count;
@@ -453,9 +453,19 @@ struct inbox reading_inbox(const struct reading *g)
                           (int64_t)MIN(INBOX_ANSWER_MAX, g->c->env->backpressure / 2)};
 }
 
+void reading_ask(struct reading *g)
+{
+    g->is_counting = true;
+}
+
 void reading_counted(struct reading *g, const struct inbox_state *state)
 {
     char text[64];
-    take_count(g, state);
+    const struct reader *r = g->reader;
+    struct inbox_state heard = {.version = r->version, .count = r->count};
+    g->is_counting = false;
+    if (!state && r->version <= g->counted)
+        return; /* nothing has been held back */
+    take_count(g, state ? state : &heard);
     session_reply_text(g->c, write_count(g->count, text));
 }

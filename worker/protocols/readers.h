@@ -19,8 +19,9 @@ struct reading {
     int64_t counted; /* version of … */
     int64_t count;   /* … what it was told last is unread */
     bool is_open;    /* has been told of its connection */
-    bool is_behind;  /* what was said while the bus was away it has not heard yet */
-    struct buf held; /* what comes before it is open, or while it is behind */
+    bool is_counting; /* what it asked for will be answered with the count */
+    bool is_behind;   /* what was said while the bus was away it has not heard yet */
+    struct buf held;  /* what comes before it is open, or while it is behind */
     size_t held_bytes;
 };
 
@@ -39,8 +40,10 @@ void reading_end(struct reading *g); /* safe for a zeroed one, and twice */
 
 struct str reading_user(const struct reading *g);
 struct inbox reading_inbox(const struct reading *g);
-/* What this connection asked for was done: it is answered with the count; the others
- * learn of it as the script told them. */
+/* This connection asks for something that is answered with the count: until then it hears
+ * of no other. The others learn of it as the script told them. */
+void reading_ask(struct reading *g);
+/* state NULL: it was not done. */
 void reading_counted(struct reading *g, const struct inbox_state *state);
 
 #endif
