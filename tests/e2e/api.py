@@ -20,7 +20,8 @@ def head(path="/api/events", method="POST", key=KEY, type_="application/json", l
 def post(body=NEWS, **how):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     if isinstance(body, dict):
-        hush.keep("payload", *hush.strings([body.get("data"), body.get("notification")]))
+        hush.keep("payload", *hush.strings(body.get("data")))
+        hush.notified(body)
     return head(length=len(data), **how) + data
 
 

@@ -7,6 +7,8 @@ import queue
 import threading
 import time
 
+import hush
+
 
 class Backend:
     """answers: hook name → (status, body) or a function of the request body that returns one. Every request is in .seen(name)."""
@@ -31,6 +33,7 @@ class Backend:
                 owner.record(self, body)
                 answer = owner.answers.get(json.loads(body)["hook"], (204, None))
                 status, out = answer(json.loads(body)) if callable(answer) else answer
+                hush.answered(out)
                 data = b"" if out is None else out if isinstance(out, bytes) else json.dumps(out).encode()
                 try:
                     self.send_response(status)

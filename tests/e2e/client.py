@@ -21,6 +21,11 @@ class Overheard(websockets.WebSocketClientProtocol):
         hush.said(message)
         await super().send(message)
 
+    async def recv(self):
+        message = await super().recv()
+        hush.told(message)
+        return message
+
 
 class Client:
     """A client of the event protocol."""

@@ -68,6 +68,27 @@ def said(message):
         keep("payload", *(s for k, v in members.items() if k not in ("type", "to", "before", "id", "event") for s in strings(v)))
 
 
+def told(message):
+    """What the broker tells a client: credentials made for it alone."""
+    if isinstance(message, str) and '"credential"' in message[:LONGEST]:
+        servers = json.loads(message).get("iceServers") or []
+        keep("credential", *(s["credential"] for s in servers if "credential" in s))
+
+
+def answered(body):
+    """A back end's answer to a hook."""
+    if isinstance(body, dict):
+        keep("key", body.get("sessionKey"))
+        sends = body.get("send") if isinstance(body.get("send"), list) else []
+        keep("payload", *(s for one in sends if isinstance(one, dict) for s in strings(one.get("data"))))
+
+
+def notified(body):
+    """The body of POST /api/notifications."""
+    if isinstance(body, dict) and isinstance(body.get("notification"), dict):
+        keep("payload", *(s for k, v in body["notification"].items() if k != "id" for s in strings(v)))
+
+
 def configured(value, name=""):
     if isinstance(value, dict):
         for k, v in value.items():

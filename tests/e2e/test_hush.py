@@ -44,6 +44,16 @@ async def test_helpers_note_what_goes_by(broker):
         "payload-of-publish", "payload-of-custom", "payload-of-offer", "payload-of-helioctl")}
 
 
+def test_what_others_say():
+    hush.told(json.dumps({"type": "joined", "iceServers": [{"urls": ["turn:a"]}, {"urls": ["turn:b"], "credential": "credential-1-2-3"}]}))
+    hush.answered({"sessionKey": "session-key-1-2-3", "send": [{"to": {"room": "a-room-of-it"}, "event": "e", "data": ["data-of-a-hook"]}]})
+    hush.notified({"user": "a-user-of-it", "notification": {"id": "id-of-something", "title": {"x": "title-of-something"}}})
+    for odd in (None, 5, [], {}, {"send": 5}, {"send": [5, {}]}, {"notification": 5}, "text"):
+        hush.answered(odd)
+        hush.notified(odd)
+    assert set(hush.known) == {w[:16] for w in ("credential-1-2-3", "session-key-1-2-3", "data-of-a-hook", "title-of-something")}
+
+
 def test_a_log_that_tells_fails_the_test(workdir):
     b = Broker(workdir / "b", api_keys=[{"name": "n", "key": "api-key-0123456789"}])
     hush.keep("payload", SECRET)
