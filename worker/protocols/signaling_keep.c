@@ -234,13 +234,17 @@ void signaling_answer(struct signaling_member *m, enum news_type type)
     m->probes_n = 0;
 }
 
-/* The oldest who asks goes first when there are too many: it has given up by then. */
+/* When there are too many, the oldest is told that the member lives: it has given up by
+ * then, or is one of a crowd, which must not win the role by being one. */
 static void remember(struct signaling_member *m, const struct probe *p)
 {
     if (!m->probes)
         m->probes = mem_new(PROBES_MAX * sizeof(*m->probes));
-    if (m->probes_n == PROBES_MAX)
+    if (m->probes_n == PROBES_MAX) {
+        publish_answer(m->room->s, NEWS_ALIVE, signaling_name(m->room), &m->c->st.uuid,
+                       &m->probes[0]);
         memmove(m->probes, m->probes + 1, --m->probes_n * sizeof(*m->probes));
+    }
     m->probes[m->probes_n++] = *p;
 }
 
@@ -253,8 +257,9 @@ static void on_probe(struct signaling *s, const struct news *n)
         publish_answer(s, NEWS_GONE, n->room, &n->id, &p);
         return;
     }
+    if (m->probes_n == 0)
+        session_ping(m->c); /* its pong answers all who ask meanwhile */
     remember(m, &p);
-    session_ping(m->c);
 }
 
 static void on_asked(struct topic *t, struct str payload)

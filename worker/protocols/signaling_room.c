@@ -264,6 +264,13 @@ static bool is_stray(const struct signaling_room *r, const struct news_peer *n)
            !signaling_room_member(r, &n->id);
 }
 
+/* Those here have heard that it left when the bus was away, or never heard of it: should
+ * it return, it will have joined. */
+static bool is_past(const struct signaling_room *r, const struct news_peer *n)
+{
+    return n->code != 0 && r->is_known;
+}
+
 /* One in a list. Told about if it is not known yet, unless nobody here was in the room
  * before. */
 static void mark(struct signaling_room *r, const struct news_peer *n, bool is_newcomer)
@@ -273,6 +280,8 @@ static void mark(struct signaling_room *r, const struct news_peer *n, bool is_ne
         object(r);
         return;
     }
+    if (is_new && is_past(r, n))
+        return;
     struct peer *p = roster_put(&r->roster, &n->id, &n->worker, n->role);
     p->is_marked = true;
     p->is_away = n->code != 0;

@@ -1,0 +1,184 @@
+"""What a second reading of signaling, notifications and the bus below them found or doubted: hostile neighbours, bad moments."""
+import asyncio
+import json
+import signal
+
+import pytest
+import websockets
+
+from client import connect, entered
+from conftest import SLACK, eventually
+from rawws import Raw, frame
+from test_events import static
+from test_signaling import PATH, endpoint, enter, knock, left, pair, two  # noqa: F401 (a fixture)
+
+KEY = b"heliod:sig:" + PATH.encode() + b"/{room}/{role}:r1"
+
+
+# ── signaling: a role that is wanted by many ──
+
+async def test_a_crowd_wins_no_role_from_a_holder_that_answers(two):
+    """However many ask at once whether it still lives."""
+    a, b = two(takeover_probe="3s")
+    raw = Raw(b.port).open(PATH + "/r1/patient")
+    holder = json.loads(raw.frame()[2])
+    crowd = await asyncio.gather(*(knock(node, "r1", "patient") for node in (a, b) * 7))
+    eventually(lambda: a.counter("signaling_probes") + b.counter("signaling_probes") >= len(crowd), 2, "all have asked")
+    assert await asyncio.to_thread(raw.frame) == (1, 9, b"")
+    raw.send(frame(10))
+    for c in crowd:
+        assert (await c.closed())[0] == 4409
+    doctor = await enter(a, "r1", "doctor")
+    assert doctor.joined["peers"] == [{"id": holder["id"], "userType": "patient"}]
+    raw.send(frame(1, b'{"type":"ping"}'))
+    assert [raw.frame()[2] for _ in range(2)][-1] == b'{"type":"pong"}', "asked once, not once by each"
+
+
+# ── signaling: the bus goes ──
+
+async def test_who_left_while_redis_was_away_comes_back_as_no_ghost(broker, redis_server):
+    """Redis remembers it and grants it its grace; who was told that it left is not told that it came."""
+    r = redis_server(args=("--appendonly", "yes", "--appendfsync", "always"))
+    b = broker(redis={"url": r.url, "connect_timeout": "1s"}, **endpoint(grace="2s"))
+    doctor, patient = await pair(b, b)
+    r.kill()
+    eventually(lambda: b.http()[0] == 503, 10, "down")
+    patient.ws.transport.abort()
+    assert await doctor.get() == left(patient, 1006, "lost")
+    r.start()
+    eventually(lambda: b.http()[0] == 200, 20, "up")
+    eventually(lambda: list(r.client().hgetall(KEY)) == [doctor.id.encode()], 15, "its grace is over")
+    await doctor.silent()
+
+
+async def test_an_entrant_whose_redis_stood_still_leaves_nothing(two):
+    a, b = two()
+    doctor = await enter(a, "r1", "doctor")
+    a.redis.proc.send_signal(signal.SIGSTOP)
+    try:
+        c = await knock(b, "r1", "patient")
+        await asyncio.sleep(0.2)  # it has asked by now, or will not at all
+        c.ws.transport.abort()
+        eventually(lambda: len([x for x in b.rows("show", "connections") if x["endpoint"].startswith(PATH)]) == 0, 10, "noticed")
+    finally:
+        a.redis.proc.send_signal(signal.SIGCONT)
+    patient = await enter(b, "r1", "patient")
+    assert patient.joined["peers"] == [doctor.me]
+    seen = {}
+    async def follow():
+        while patient.id not in seen:
+            m = await doctor.get(20 * SLACK)
+            seen.setdefault(m["id"], []).append(m["type"])
+    await follow()
+    assert seen.pop(patient.id) == ["user-joined"]
+    assert all(v == ["user-joined", "user-left"] for v in seen.values()), seen
+
+
+async def test_scripts_are_forgotten(two):
+    a, b = two()
+    r = a.redis.client()
+    doctor = await enter(a, "r1", "doctor")
+    for n in range(10):
+        r.script_flush()
+        patient = await enter((a, b)[n % 2], "r1", "patient")
+        assert await doctor.get() == {"type": "user-joined", **patient.me}
+        r.script_flush()
+        await patient.say("leave")
+        assert await doctor.get() == left(patient, 1000, "left")
+    await doctor.silent()
+
+
+# ── signaling: the broker changes below its members ──
+
+async def test_an_endpoint_goes_and_comes_back(two):
+    """Its members stay together, and newcomers find them again."""
+    a, b = two(room_size=4)
+    doctor, patient = await pair(a, a)
+    mine, echo = a.keys["endpoints"], [{"path": "/echo", "protocol": "echo"}]
+    for _ in range(3):
+        a.write(endpoints=echo)
+        a.ctl("reload")
+        with pytest.raises(websockets.InvalidStatusCode):
+            await knock(a, "r1", "nurse")
+        await doctor.say("offer")
+        assert await patient.get() == {"type": "offer", "from": doctor.me}
+        nurse = await enter(b, "r1", "nurse")
+        assert nurse.joined["peers"] == [doctor.me, patient.me]
+        for x in (doctor, patient):
+            assert await x.get() == {"type": "user-joined", **nurse.me}
+        a.write(endpoints=mine)
+        a.ctl("reload")
+        guest = await enter(a, "r1", "guest")
+        assert guest.joined["peers"] == [doctor.me, patient.me, nurse.me]
+        for x in (doctor, patient, nurse):
+            assert await x.get() == {"type": "user-joined", **guest.me}
+        for who, rest in ((nurse, (doctor, patient, guest)), (guest, (doctor, patient))):
+            await who.say("leave")
+            for x in rest:
+                assert await x.get() == left(who, 1000, "left")
+    a.write(endpoints=echo)
+    a.ctl("reload")
+    await doctor.say("leave")
+    assert await patient.get() == left(doctor, 1000, "left")
+    await patient.say("leave")
+    eventually(lambda: not a.redis.client().keys("heliod:sig:*"), 10, "nobody is kept")
+    eventually(lambda: a.redis.client().pubsub_numsub(*a.redis.client().pubsub_channels("heliod:sigw:*")) and
+               len(a.redis.client().pubsub_channels("heliod:sigw:*")) == 1, 10, "the endpoint has ended")
+    a.write(endpoints=mine)
+    a.ctl("reload")
+    await pair(a, b)
+
+
+async def test_a_path_that_changes_its_protocol(broker):
+    """Whoever is connected goes on as before; whoever comes finds what is configured now."""
+    auth = static("ann")
+    as_notifications = [{"path": "/n", "protocol": "notifications", "auth": auth}]
+    as_events = [{"path": "/n", "protocol": "events", "auth": auth}]
+    b = broker(endpoints=as_notifications)
+    readers = []
+    for n in range(3):
+        readers.append(await connect(b.url, "/n?token=token-ann"))
+        assert (await readers[-1].get())["type"] == "connection_established"
+        for _ in range(n):
+            assert (await readers[-1].get())["type"] == "notification"
+        b.write(endpoints=as_events)
+        b.ctl("reload")
+        await entered(b.url, "/n", "token-ann")
+        b.ctl("notify", "ann", json.dumps({"n": n}))
+        for c in readers:
+            assert (await c.get())["notification"]["n"] == n
+            assert await c.get() == {"type": "unread_count", "count": n + 1}
+        b.write(endpoints=as_notifications)
+        b.ctl("reload")
+    for c in readers:
+        await c.close()
+    b.write(endpoints=as_events)
+    b.ctl("reload")
+    await entered(b.url, "/n", "token-ann")
+
+
+async def test_a_worker_that_retires_is_told_of_once(two):
+    a, b = two(workers=2)
+    doctor = await enter(a, "r1", "doctor")
+    peers = [await enter(b, "r1", "patient")]
+    assert (await doctor.get())["id"] == peers[0].id
+    b.signal(signal.SIGTERM)
+    assert await peers[0].closed() == (1001, "Server shutting down")
+    assert await doctor.get() == left(peers[0], 1001, "lost")
+    await asyncio.sleep(0.5)
+    await doctor.silent()
+
+
+# ── brokers that share nothing but Redis ──
+
+async def test_brokers_with_another_prefix_hear_nothing_of_each_other(broker, redis_server):
+    r = redis_server()
+    a, b = (broker(n, redis={"url": r.url, "prefix": p}, **endpoint()) for n, p in (("a", "x:"), ("b", "")))
+    one, two_ = await pair(a, a)
+    three, four = await pair(b, b)
+    await one.say("offer")
+    assert (await two_.get())["from"] == one.me
+    await two_.say("leave")
+    assert await one.get() == left(two_, 1000, "left")
+    for c in (one, three, four):
+        await c.silent()
