@@ -1,4 +1,5 @@
 """Wrong input, made at random out of right input, and an independent opinion of what it is: JSON or not, and what it says."""
+import copy
 import json
 import re
 
@@ -110,24 +111,28 @@ def places(v, found):
     return found
 
 
+def strange(rng):
+    return copy.deepcopy(rng.choice(STRANGE))
+
+
 def change(v, rng):
     found = places(v, [])
     if not found:
-        return rng.choice(STRANGE)
+        return strange(rng)
     at, i = rng.choice(found)
     name, value = at[i] if isinstance(at, Object) else (None, at[i])
     put = (lambda n, x: (n, x)) if isinstance(at, Object) else (lambda n, x: x)
     act = rng.randrange(8)
     if act < 3:
-        at[i] = put(name, rng.choice(STRANGE))
+        at[i] = put(name, strange(rng))
     elif act == 3:
         del at[i]
     elif act == 4:
-        at.insert(rng.randrange(len(at) + 1), put(name, rng.choice([value, rng.choice(STRANGE)])))
+        at.insert(rng.randrange(len(at) + 1), put(name, rng.choice([copy.deepcopy(value), strange(rng)])))
     elif act == 5:
         at[i] = put(rng.choice(NAMES), value)
     elif act == 6:
-        at.insert(rng.randrange(len(at) + 1), put(rng.choice(NAMES), rng.choice(STRANGE)))
+        at.insert(rng.randrange(len(at) + 1), put(rng.choice(NAMES), strange(rng)))
     else:
         at[i] = put(name, rng.choice([[value], Object([(name or "x", value)])]))
     return v
