@@ -12,11 +12,12 @@ import struct
 import time
 
 import pytest
+import redis
 
 from client import connect
 from conftest import SLACK, eventually
 from crowd import ctl, is_alive, until, with_bus
-from inbox import PATH, inboxes, notify, post, publish, serving, tab, token
+from inbox import PATH, Tab, inboxes, notify, post, publish, serving, tab, token
 from rawws import REQUEST, Raw, frame
 
 
@@ -25,7 +26,6 @@ def lines(b, level):
 
 
 def redis_of(b):
-    import redis
     return redis.Redis(unix_socket_path=b.redis_path, decode_responses=True)
 
 
@@ -201,10 +201,13 @@ async def test_a_flood_of_questions(broker):
 # ── the bus goes, and comes back ──
 
 class Cable:
-    """Between a broker and Redis; can be cut and joined again."""
+    """Between a broker and Redis: can be cut and joined again; and what Redis says, in answers or in messages, can be held up."""
 
     def __init__(self, redis):
         self.redis, self.server, self.pairs, self.is_cut = redis, None, [], False
+        self.answers, self.messages = asyncio.Event(), asyncio.Event()
+        self.answers.set()
+        self.messages.set()
 
     async def open(self):
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
@@ -217,13 +220,21 @@ class Cable:
             return
         their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self.redis.port)
         self.pairs.append((writer, their_writer))
-        await asyncio.gather(self.pump(reader, their_writer), self.pump(their_reader, writer), return_exceptions=True)
+        link = {"flow": self.answers}
+        await asyncio.gather(self.ask(reader, their_writer, link), self.answer(their_reader, writer, link), return_exceptions=True)
         self.drop(writer, their_writer)
 
-    async def pump(self, reader, writer):
+    async def ask(self, reader, writer, link):
         while data := await reader.read(65536):
+            if b"SUBSCRIBE" in data:
+                link["flow"] = self.messages
             writer.write(data)
-            await writer.drain()
+        writer.close()
+
+    async def answer(self, reader, writer, link):
+        while data := await reader.read(65536):
+            await link["flow"].wait()
+            writer.write(data)
         writer.close()
 
     def drop(self, *writers):
@@ -246,11 +257,52 @@ class Cable:
 
 async def two_nodes(broker, redis_server, users, **more):
     """One behind a cable, one beside Redis."""
-    redis = redis_server()
-    cable = await Cable(redis).open()
-    near = await asyncio.to_thread(lambda: broker("near", **inboxes(users, **more), redis={"url": redis.url}))
+    server = redis_server()
+    cable = await Cable(server).open()
+    near = await asyncio.to_thread(lambda: broker("near", **inboxes(users, **more), redis={"url": server.url}))
     far = await asyncio.to_thread(lambda: broker("far", **inboxes(users, **more), **cable.keys))
     return cable, near, far
+
+
+async def test_live_before_the_backlog(broker, redis_server):
+    """What is published while the answer about the inbox is on its way comes behind it, and once."""
+    cable, near, far = await two_nodes(broker, redis_server, ["alice"])
+    old = await notify(near, "alice")
+    cable.answers.clear()
+    c = await connect(far.url, f"{PATH}?token={token('alice')}")
+    r = redis.Redis(port=cable.redis.port)
+    await until(lambda: "cmdstat_zrevrangebyscore" in r.info("commandstats"), what="Redis has looked for a backlog")
+    new = [await notify(near, "alice", n=i) for i in range(2)]
+    cable.answers.set()
+    t = Tab(c, "alice")
+    assert (await t.get())["unread_count"] in (1, 3)
+    heard = [await t.get() for _ in range(3)]
+    assert [m["notification"]["id"] for m in heard] == [old, *new]
+    while t.said[-1].get("type") != "pong":
+        await t.c.raw('{"type":"ping"}')
+        while (await t.get())["type"] != "pong":
+            assert t.said[-1]["type"] == "unread_count"
+    counts = [m["count"] if "count" in m else m["unread_count"] for m in t.said if "count" in m or "unread_count" in m]
+    assert counts == sorted(counts) and counts[-1] == 3
+
+
+async def test_answers_before_messages(broker, redis_server):
+    """What a tab has been told in an answer it is not told again, and no older count follows, when the messages come late."""
+    cable, near, far = await two_nodes(broker, redis_server, ["alice"])
+    one = await tab(far)
+    cable.messages.clear()
+    a = await notify(near, "alice", id="a")
+    two = await tab(far)
+    assert two.first["unread_count"] == 1
+    await two.expect("a")
+    await notify(near, "alice", id="b")
+    assert await two.ask(type="mark_read", id="a") == {"type": "unread_count", "count": 1}
+    await notify(near, "alice", id="c")
+    cable.messages.set()
+    await one.expect(a, 1, "b", 2, 1, "c", 2)
+    await two.expect("b", "c", 2)
+    await one.nothing()
+    await two.nothing()
 
 
 async def test_bus_away(broker, redis_server):
@@ -317,14 +369,14 @@ async def test_only_what_was_missed(broker, redis_server):
 
 async def test_another_redis(broker, redis_server):
     """Redis is restarted and has forgotten everything: the tabs stay, and learn that there is nothing."""
-    redis = redis_server()
-    b = broker(redis={"url": redis.url}, **inboxes())
+    server = redis_server()
+    b = broker(redis={"url": server.url}, **inboxes())
     t = await tab(b)
     made = await notify(b, "alice")
     await t.expect(made, 1)
-    redis.kill()
+    server.kill()
     await until(lambda: b.http()[0] == 503, what="the bus is away")
-    await asyncio.to_thread(redis.start)
+    await asyncio.to_thread(server.start)
     await t.expect(0)
     made = await notify(b, "alice")
     await t.expect(made, 1)
@@ -333,12 +385,12 @@ async def test_another_redis(broker, redis_server):
 
 async def test_redis_refuses(broker, redis_server):
     """Out of memory: said to whoever publishes, one line for the operator, and what is there can be read and marked."""
-    redis = redis_server(args=["--maxmemory-policy", "noeviction"])
-    b = broker(redis={"url": redis.url}, **inboxes())
+    server = redis_server(args=["--maxmemory-policy", "noeviction"])
+    b = broker(redis={"url": server.url}, **inboxes())
     t = await tab(b)
     made = await notify(b, "alice")
     await t.expect(made, 1)
-    redis.client().config_set("maxmemory", 1)
+    server.client().config_set("maxmemory", 1)
     for _ in range(3):
         status, answer = await asyncio.to_thread(post, b, {"user": "alice", "notification": {}})
         assert (status, answer["error"]) == (503, "bus-down"), answer
@@ -346,7 +398,7 @@ async def test_redis_refuses(broker, redis_server):
     assert len(lines(b, "error")) == 1 and "OOM" in lines(b, "error")[0]
     assert await t.ask(type="mark_read", id=made) == {"type": "unread_count", "count": 0}
     assert await t.ids() == [made]
-    redis.client().config_set("maxmemory", 0)
+    server.client().config_set("maxmemory", 0)
     await t.expect(await notify(b, "alice"), 1)
 
 

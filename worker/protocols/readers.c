@@ -148,8 +148,8 @@ static void on_news(struct topic *t, struct str payload)
     struct str text;
     char kind = inbox_news_read(payload, &version, &text);
     r->holds++;
-    if (kind == 'n' && version > r->seen) {
-        r->seen = version;
+    if (kind == 'n') {
+        r->seen = MAX(r->seen, version);
         tell_notification(r, text, version);
     } else if (kind == 'c' && str_to_u64(text, INT64_MAX, &count)) {
         if (version > r->version)
