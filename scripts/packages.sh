@@ -4,6 +4,9 @@ BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-d
 libcurl4-openssl-dev redis-server ca-certificates"
 TEST_PACKAGES="clang-format libcmocka-dev python3 python3-websockets python3-pytest python3-pytest-xdist python3-redis \
 python3-cryptography redis-tools mandoc clang llvm libclang-rt-14-dev curl procps chromium"
+# Peers of scripts/bench --install, npm packages beside them. A Node that is no package of Debian's will do.
+BENCH_PACKAGES="python3 util-linux nginx-light libnginx-mod-nchan"
+command -v node >/dev/null && command -v npm >/dev/null || BENCH_PACKAGES="$BENCH_PACKAGES nodejs npm"
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
@@ -15,8 +18,8 @@ missing_packages() {
     done
 }
 
-# Installing redis-server would start a system Redis and enable it at boot. heliod runs its own; one that was not there before
-# must not be there afterwards. Two halves: the policy that dpkg's scripts ask before they start anything …
+# Installing redis-server would start a system Redis and enable it at boot (and nginx-light an nginx). heliod runs its own; one
+# that was not there before must not be there afterwards. Two halves: the policy that dpkg's scripts ask before they start anything …
 without_starting_services() {
     policy=/usr/sbin/policy-rc.d
     if [ -e $policy ]; then # the machine has its own
@@ -35,13 +38,13 @@ without_starting_services() {
 
 # … and nothing of it at the next boot, nor now, should a policy of the machine's own have let it start. systemctl disable works
 # on a machine that systemd does not run, too.
-put_new_redis_to_rest() {
+put_to_rest() { # service
     if [ -d /run/systemd/system ]; then
-        as_root systemctl --quiet disable --now redis-server
+        as_root systemctl --quiet disable --now "$1"
     else
-        if command -v systemctl >/dev/null; then as_root systemctl --quiet disable redis-server; fi
-        if command -v update-rc.d >/dev/null; then as_root update-rc.d redis-server disable; fi
-        if [ -x /etc/init.d/redis-server ]; then as_root /etc/init.d/redis-server stop; fi
+        if command -v systemctl >/dev/null; then as_root systemctl --quiet disable "$1"; fi
+        if command -v update-rc.d >/dev/null; then as_root update-rc.d "$1" disable; fi
+        if [ -x "/etc/init.d/$1" ]; then as_root "/etc/init.d/$1" stop; fi
     fi >/dev/null 2>&1 || true
 }
 
@@ -57,8 +60,9 @@ need_packages() {
         return 1
     fi
     echo "Installing what is missing: $missing"
-    new_redis=no
-    case " $missing" in *" redis-server "*) new_redis=yes ;; esac
+    new_services=
+    case " $missing" in *" redis-server "*) new_services=redis-server ;; esac
+    case " $missing" in *" nginx-light "*) [ -e /etc/init.d/nginx ] || new_services="$new_services nginx" ;; esac
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 update >/dev/null || true
     said=$(mktemp)
     # shellcheck disable=SC2086
@@ -69,5 +73,5 @@ need_packages() {
         return 1
     fi
     rm -f "$said"
-    if [ $new_redis = yes ]; then put_new_redis_to_rest; fi
+    for service in $new_services; do put_to_rest "$service"; done
 }
