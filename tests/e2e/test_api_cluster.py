@@ -156,6 +156,31 @@ async def test_pages(pair):
         assert got == [("/ws", x, want[x]) for x in rooms if want[x]], limit
 
 
+async def test_pages_of_long_names(broker):
+    """A page is not only counted but weighed: one worker says 256 KiB at a time."""
+    b = serving(broker(**{**CONF, "workers": 1, "endpoints": [CONF["endpoints"][0]]}))
+    settled(b, 1)
+    names = {f"{i:04}" + "é" * 252 for i in range(900)}
+    for i in range(10):
+        c = await events(b)
+        for half in (0, 1):
+            await c.join(*[n for n in names if int(n[:4]) % 20 == i + 10 * half])
+
+    def pages():
+        got, after, sizes = [], "", []
+        with contextlib.closing(Api(b)) as a:
+            while after is not None:
+                page = a.get(f"/api/rooms?limit=1000&after={after}")
+                sizes.append(len(page["rooms"]))
+                got += [r["room"] for r in page["rooms"]]
+                after = quote(page["next"]) if "next" in page else None
+        return got, sizes
+
+    got, sizes = await asyncio.to_thread(pages)
+    assert got == sorted(names | {"ws-default", "ws-notification"}, key=str.encode)
+    assert 2 <= len(sizes) < 20 and max(sizes) * 512 < 300_000
+
+
 async def test_the_members_of_a_room(pair):
     r = name() + "/ é"
     clients = [await events(pair[i % 2], USERS[i % 3], path=("/ws", "/ws2")[i % 2], rooms=[r]) for i in range(7)]
@@ -319,6 +344,21 @@ async def test_a_worker_that_stands_still_is_named(broker, redis_server):
         os.kill(still["pid"], signal.SIGCONT)
     settled(a, 4)
     assert asking(a, lambda x: x.get("/api/rooms/room"))["total"] == 12
+
+
+async def test_a_kick_waits_for_a_worker_that_stands_still(broker, redis_server):
+    s = redis_server()
+    a, b = (serving(broker(n, redis={"url": s.url}, **{**CONF, "workers": 1})) for n in "ab")
+    settled(a, 2)
+    c = await events(b)
+    pid = b.workers()[0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        got = asking(a, lambda x: x.delete(f"/api/clients/{c.id}"))
+        assert got["closed"] == 0 and [m["pid"] for m in got["incomplete"]] == [pid]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert await c.closed() == KICKED
 
 
 async def test_a_worker_that_died_is_not_waited_for(broker, redis_server):
