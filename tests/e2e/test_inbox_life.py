@@ -416,6 +416,30 @@ async def test_redis_makes_no_sense(broker):
     assert len(lines(b, "error")) == 1
 
 
+async def test_redis_has_something_else_in_an_inbox(broker):
+    """In the right place, but nothing that can be sent: neither it nor what is published there reaches a client."""
+    b = broker(**inboxes())
+    t, u = await tab(b), await tab(b, "bob")
+    made = await notify(b, "alice")
+    await t.expect(made, 1)
+    r = redis_of(b)
+    good = r.hget("heliod:inbox:{u:alice}:texts", made)
+    for text in (b"garbage", b"\xff", b'{"id":"x"', b'{},'):
+        r.hset("heliod:inbox:{u:alice}:texts", made, text)
+        assert (await t.ask(type="list"))["code"] == "unavailable"
+        c = await connect(b.url, f"{PATH}?token={token('alice')}")
+        assert (await c.closed())[0] == 4503
+        for news in (b"n9000000000000000 " + text, b"c9000000000000000 " + text, text):
+            r.publish("heliod:n:alice", news)
+    await u.expect(await notify(b, "bob"), 1)
+    await until(lambda: lines(b, "error"), what="a line")
+    assert len(lines(b, "error")) == 1 and "user=alice" in lines(b, "error")[0]
+    r.hset("heliod:inbox:{u:alice}:texts", made, good)
+    assert await t.ids() == [made]
+    await t.expect(await notify(b, "alice"), 2)
+    await until(lambda: b.counter("bus_malformed") == 12, what="counted")
+
+
 # ── a reload, and the end of the endpoint ──
 
 async def test_reload(broker):

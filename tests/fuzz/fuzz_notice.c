@@ -164,6 +164,7 @@ static void check_news(struct str payload)
         return;
     BUG_ON((kind != 'n' && kind != 'c') || payload.p[0] != kind || version < 0);
     BUG_ON(text.n == 0 || text.p + text.n != payload.p + payload.n);
+    BUG_ON(kind == 'n' && scan_text(text, NULL, 0) != SCAN_OBJECT);
     check_inside(payload, text);
 }
 

@@ -113,6 +113,16 @@ void inbox_note_refusal(const struct bus_reply *r)
                   log_esc(r->text), swallowed);
 }
 
+void inbox_note_malformed(struct str user)
+{
+    static struct log_limit limit;
+    unsigned swallowed = 0;
+    if (log_permit(&limit, 1, 60000, &swallowed))
+        log_error("what Redis has of an inbox is not what heliod wrote user=%s "
+                  "unlogged=%u",
+                  log_esc(user), swallowed);
+}
+
 static bool read_number(struct str text, int64_t *out)
 {
     uint64_t n;
@@ -138,5 +148,8 @@ char inbox_news_read(struct str payload, int64_t *version, struct str *text)
     if (kind != 'n' && kind != 'c')
         return 0;
     struct str number = str_split((struct str){payload.p + 1, payload.n - 1}, ' ', text);
-    return read_number(number, version) && text->n ? kind : 0;
+    int64_t count;
+    bool is_good = kind == 'n' ? scan_text(*text, NULL, 0) == SCAN_OBJECT
+                               : read_number(*text, &count);
+    return is_good && read_number(number, version) ? kind : 0;
 }

@@ -47,6 +47,8 @@ void inbox_put(const struct inbox *in, struct str id, struct str members, bus_re
 /* A line in the log, if Redis does not do it because an operator has to change something
  * (BUS_ERROR). Whoever gets the answer says so. */
 void inbox_note_refusal(const struct bus_reply *r);
+/* The same, if it answered with what is none. */
+void inbox_note_malformed(struct str user);
 
 struct inbox_state {
     int64_t version;   /* of what was last said on the user's channel */
@@ -54,8 +56,8 @@ struct inbox_state {
     struct str unread; /* a JSON array, oldest first; a view */
 };
 bool inbox_state_read(struct str text, struct inbox_state *out) NODISCARD;
-/* What came on a user's channel: 'n', 'c', or 0 if it is neither. text: the message or
- * the count. */
+/* What came on a user's channel: 'n', 'c', or 0 if it is neither. text: the message, a
+ * JSON object, or the count. */
 char inbox_news_read(struct str payload, int64_t *version, struct str *text);
 
 #endif

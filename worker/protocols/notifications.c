@@ -82,10 +82,18 @@ static struct question *ask(struct client *k,
     return q;
 }
 
-static void say_unavailable(struct conn *c, const struct bus_reply *r)
+/* Redis has answered, but not with what an inbox says. */
+static void note_malformed(struct client *k, const struct bus_reply *r)
 {
+    if (r->type == BUS_TEXT)
+        inbox_note_malformed(reading_user(&k->reading));
+}
+
+static void say_unavailable(struct client *k, const struct bus_reply *r)
+{
+    note_malformed(k, r);
     say_error(
-        c, "unavailable",
+        k->c, "unavailable",
         r->type == BUS_UNCERTAIN
             ? "The inbox did not answer: nobody knows whether it was done. Repeat it."
             : "The inbox cannot be reached now. Try again later.");
@@ -98,7 +106,7 @@ static void on_counted(struct client *k, const struct bus_reply *r)
     struct inbox_state state;
     bool is_done = r->type == BUS_TEXT && inbox_state_read(r->text, &state);
     if (!is_done)
-        say_unavailable(k->c, r);
+        say_unavailable(k, r);
     reading_counted(&k->reading, is_done ? &state : NULL);
 }
 
@@ -110,7 +118,7 @@ static struct question *ask_count(struct client *k)
 
 static void on_listed(struct client *k, const struct bus_reply *r)
 {
-    if (r->type == BUS_TEXT)
+    if (r->type == BUS_TEXT && scan_text(r->text, NULL, 0) == SCAN_OBJECT)
         session_reply_text(k->c, r->text);
     else if (r->type == BUS_NIL)
         refuse_message(
@@ -118,7 +126,7 @@ static void on_listed(struct client *k, const struct bus_reply *r)
             "The notification that `before` names is not in the inbox; ask for "
             "a list without `before`.");
     else
-        say_unavailable(k->c, r);
+        say_unavailable(k, r);
 }
 
 enum { TYPE, ID, BEFORE, LIMIT, MEMBERS };
@@ -252,6 +260,7 @@ static void on_entered(struct client *k, const struct bus_reply *r)
 {
     struct inbox_state state;
     if (r->type != BUS_TEXT || !inbox_state_read(r->text, &state)) {
+        note_malformed(k, r);
         refuse_entry(k->c);
         return;
     }
