@@ -141,7 +141,7 @@ class Broker:
 
     def close(self):
         if self.proc and self.proc.poll() is None:
-            self.ctl("show", "config", check=False)
+            self.ctl("--timeout", "5", "show", "config", check=False)
             self.proc.terminate()
             try:
                 self.proc.wait(15 * SLACK)

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -422,6 +423,31 @@ def test_redis_away(broker, redis_server):
     s.start()
     eventually(lambda: b.counter("bus_up") == 2)
     settled(b, 2)
+
+
+def test_one_behind_the_other(pair):
+    """Questions to all workers wait for each other on a connection, and keep their order."""
+    paths = [f"/api/users/nobody-{i}" for i in range(150)]
+    r = Raw(pair[0].port).send(b"".join(head(path=p, method="GET", type_=None) for p in paths))
+    assert [answer(r)[2]["user"] for _ in paths] == [p.rsplit("/")[-1] for p in paths]
+    r.close()
+
+
+def test_gone_before_the_answer(broker, redis_server):
+    """By FIN or RST, with the answers still to come; and the broker, too."""
+    s = redis_server()
+    b = serving(broker(redis={"url": s.url}, **CONF))
+    settled(b, 2)
+    s.client().zadd("heliod:{workers}", {str(uuid.uuid4()): 9e15})
+    for i in range(40):
+        r = Raw(b.port).send(head(path="/api/rooms", method="GET", type_=None))
+        r.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", i % 2, 0))
+        r.close()
+    eventually(lambda: b.counter("cluster_asked") >= 40)
+    r = Raw(b.port).send(head(path="/api/stats", method="GET", type_=None))
+    eventually(lambda: b.counter("cluster_asked") >= 41)
+    assert b.stop() == 0
+    r.close()
 
 
 def test_the_answer_has_its_time(broker, redis_server):

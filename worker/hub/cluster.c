@@ -95,8 +95,9 @@ static void on_renewed(void *ctx, const struct bus_reply *r)
         return;
     c->renewal = NULL;
     if (r->type == BUS_ERROR && log_permit(&c->unregistered, 1, 60000, &swallowed))
-        log_warn("not in the register of workers, the HTTP API cannot show them all: %s",
-                 log_esc(r->text));
+        log_warn("not in the register of workers, the HTTP API cannot show them all: %s "
+                 "unlogged=%u",
+                 log_esc(r->text), swallowed);
 }
 
 static void on_renew(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
@@ -150,7 +151,7 @@ static void drop(struct cluster *c, const char *why)
     unsigned swallowed = 0;
     COUNT(c->net->counters, bus_malformed);
     if (log_permit(&c->malformed, 5, 60000, &swallowed))
-        log_warn("dropped a message of another worker: %s", why);
+        log_warn("dropped a message of another worker: %s unlogged=%u", why, swallowed);
 }
 
 static bool is_uuid(const struct scan_value *v)
