@@ -686,6 +686,39 @@ async def test_one_leaves_while_redis_is_away(two):
     assert sorted(p["id"] for p in nurse.joined["peers"]) == sorted([doctor.id, patient.id])
 
 
+async def test_redis_does_not_answer(two):
+    """It hangs: whoever enters is refused after ten seconds, whoever is in a room relays on its worker."""
+    a, b = two(room_size=3)
+    doctor, patient = await pair(a, b)
+    nurse = await enter(a, "r1", "nurse")
+    for c in (doctor, patient):
+        assert (await c.get())["type"] == "user-joined"
+    a.redis.proc.send_signal(signal.SIGSTOP)
+    try:
+        late = await knock(a, "r2", "doctor")
+        gone = await knock(b, "r2", "patient")
+        gone.ws.transport.abort()
+        await doctor.say("hello")
+        assert await nurse.get() == {"type": "hello", "from": doctor.me}
+        assert await late.closed(15 * SLACK) == (4503, "Bus unavailable: nobody can enter now, try again later")
+    finally:
+        a.redis.proc.send_signal(signal.SIGCONT)
+    assert await patient.get() == {"type": "hello", "from": doctor.me}
+    c = await enter(b, "r2", "doctor")  # what Redis did with them in the end has been undone
+    assert [m for m in c.joined["peers"] if m["userType"] == "doctor"] == []
+    for c in (doctor, patient, nurse):
+        await c.silent()
+
+
+async def test_redis_refuses_the_script(two):
+    a, b = two()
+    a.redis.client().set("heliod:sig:/ws/signaling/{room}/{role}:r1", "something else")
+    c = await knock(a, "r1", "doctor")
+    assert await c.closed() == (4503, "Bus unavailable: nobody can enter now, try again later")
+    await enter(a, "r2", "doctor")
+    assert "WRONGTYPE" in eventually(lambda: [line for line in a.log().splitlines() if "Redis refuses the script" in line], 10)[0]
+
+
 async def test_the_bus_of_one_worker_breaks(two):
     """Its links are cut and come back: Redis remembers, nobody hears of it."""
     a, b = two()

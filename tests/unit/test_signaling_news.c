@@ -101,9 +101,12 @@ static void bad_lines(UNUSED void **state)
         "say " W " " A " -\n",
         "say " W " " A " -\n[]",
         "say " W " " A " -\n{\"a\":NaN}",
-        "say " W " " A " - \n{}",
-        "say " W " " A "\n{}",
-        "say " W " -\n{}",
+        "say " W " " A " -\n{}",
+        "say " W " " A " -\n{\"type\":\"user-left\"}",
+        "say " W " " A " -\n{\"type\":\"ping\"}",
+        "say " W " " A " - \n{\"type\":\"x\"}",
+        "say " W " " A "\n{\"type\":\"x\"}",
+        "say " W " -\n{\"type\":\"x\"}",
         "probe r1 " A " " W,
         "probe r:1 " A " " W " " B,
         "probe  " A " " W " " B,
@@ -143,7 +146,7 @@ static void what_is_written_is_read(UNUSED void **state)
     assert_true(n.has_to);
     assert_memory_equal(n.to.b, to.b, sizeof(to.b));
     buf_clear(&b);
-    news_write_say(&b, STR(W), &id, NULL, STR("{}"));
+    news_write_say(&b, STR(W), &id, NULL, STR("{\"type\":\"x\"}"));
     assert_int_equal(news_read(buf_view(&b), &n), NEWS_SAY);
     assert_false(n.has_to);
     static const enum news_type answers[] = {NEWS_ALIVE, NEWS_GONE};

@@ -28,6 +28,7 @@ struct signaling {
     struct uuid epoch;       /* by which Redis shows that it remembers */
     struct inquiry *inquiry; /* about it, under way */
     struct event tick;
+    int64_t tick_ms; /* when it fires; 0: it does not */
     struct log_limit lines, malformed;
 };
 

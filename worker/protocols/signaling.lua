@@ -140,9 +140,9 @@ local function enter()
     local id, me, replaceable, holders, listens = ARGV[9],
         {role = ARGV[10], worker = caller, who = ARGV[11], session = ARGV[12]}, {}, {}, {}
     for i = 13, #ARGV do replaceable[ARGV[i]] = true end
-    lose_all(is_over)
-    lose_all(function(e) -- a worker that nobody hears of any more is dead; who '?': see renew
-        if e.worker == caller or e.code ~= 0 or e.who == '?' then return false end
+    lose_all(function(e) -- a worker that listens no more is dead; one that does may only be late. who '?': see renew
+        if e.code ~= 0 or e.worker == caller or e.deadline + lease <= now then return e.deadline <= now end
+        if e.who == '?' then return false end
         if listens[e.worker] == nil then listens[e.worker] = redis.call('PUBSUB', 'NUMSUB', stem .. e.worker)[2] > 0 end
         return not listens[e.worker]
     end)
@@ -183,20 +183,28 @@ end
 
 -- ASKED (ID ROLE WORKER WHO SESSION)…: the caller's own members, then the others it knows. ROLE -: still entering, only kept.
 -- Own ones that are missing are put back if there is place. Others are, if Redis knows of nobody at all, that is, has lost its
--- memory: for the time of one lease, so that their workers find their places kept (who: '?').
+-- memory: for the time of one lease, so that their workers find their places kept (who: '?'). A caller that comes late itself (it,
+-- Redis, or the machine stood still) does not judge others who do: they have half a lease more.
 local function renew()
-    local remembers, is_asked, mine, absent = next(entries) ~= nil, ARGV[9] == '1', {}, {}
+    local remembers, is_asked, is_late, mine, absent = next(entries) ~= nil, ARGV[9] == '1', false, {}, {}
     for i = 10, #ARGV - 4, 5 do
         local id, role, worker, who, session = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
         local e = entries[id]
         mine[id] = worker == caller or nil
         if mine[id] and e then
+            is_late = is_late or is_over(e)
             if e.code ~= 0 then is_asked, e.code = true, 0 end
             if role ~= '-' then e.worker, e.who, e.session = worker, who, session end
             e.deadline = now + lease
             put(id, e)
         elseif not e and role ~= '-' and (mine[id] or not remembers) then
             absent[#absent + 1] = {id, {role = role, worker = worker, who = mine[id] and who or '?', session = session}}
+        end
+    end
+    for id, e in pairs(entries) do
+        if is_late and is_over(e) and e.code == 0 then
+            e.deadline = now + lease / 2
+            put(id, e)
         end
     end
     lose_all(function(e, id) return is_over(e) or e.worker == caller and e.code == 0 and not mine[id] end)
@@ -215,7 +223,7 @@ end
 
 -- WORKER: it died.
 local function bury()
-    lose_all(function(e) return is_over(e) or e.worker == ARGV[9] and e.code == 0 end)
+    lose_all(function(e) return e.worker == ARGV[9] and e.code == 0 end)
     return 'buried'
 end
 

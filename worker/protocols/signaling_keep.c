@@ -4,9 +4,8 @@
 #include "common/mem.h"
 
 #define ROOM "signaling"
-#define TICK_MS 100
+#define GATHER_MS 100
 #define RENEWALS_A_TICK 1000 /* the rest waits for the next one */
-#define SPREAD_MS 500        /* of the first renewals after the bus came back */
 
 extern const struct str signaling_epoch_lua;
 static struct script epoch_script = {.text = &signaling_epoch_lua};
@@ -79,31 +78,64 @@ void signaling_renew(struct signaling_room *r)
     buf_free(&l.text);
 }
 
-/* In order of their time; nearly always at the end. */
+static struct signaling_room *first_due(const struct signaling *s)
+{
+    return list_is_empty(&s->renewals)
+               ? NULL
+               : container_of(s->renewals.next, struct signaling_room, renewal);
+}
+
+/* The timer runs only while there is something to wait for, and gathers what comes
+ * together. */
+static void arm(struct signaling *s)
+{
+    const struct signaling_room *first = first_due(s);
+    int64_t now_ms = clock_now_ms(), due_ms = s->open_ms;
+    if (!s->is_up || !(first || due_ms))
+        return;
+    if (first)
+        due_ms = due_ms ? MIN(due_ms, first->renew_ms) : first->renew_ms;
+    due_ms = MAX(due_ms, now_ms + GATHER_MS);
+    if (s->tick_ms && s->tick_ms <= due_ms)
+        return;
+    s->tick_ms = due_ms;
+    int64_t wait_ms = due_ms - now_ms;
+    event_add(&s->tick, &(struct timeval){wait_ms / 1000, wait_ms % 1000 * 1000});
+}
+
+/* In order of their time: nearly always at the end, else mostly at once. */
+static void enqueue(struct signaling *s, struct signaling_room *r)
+{
+    const struct signaling_room *first = first_due(s);
+    struct list *at = s->renewals.prev;
+    if (first && r->renew_ms < first->renew_ms)
+        at = &s->renewals;
+    while (at != &s->renewals &&
+           container_of(at, struct signaling_room, renewal)->renew_ms > r->renew_ms)
+        at = at->prev;
+    list_append(at->next, &r->renewal); /* before the next one */
+}
+
 void signaling_renew_soon(struct signaling_room *r, int64_t due_ms)
 {
-    struct list *at = r->s->renewals.prev;
     if (!list_is_empty(&r->renewal) && r->renew_ms <= due_ms)
         return;
     list_unlink(&r->renewal);
     r->renew_ms = due_ms;
-    at = r->s->renewals.prev;
-    while (at != &r->s->renewals &&
-           container_of(at, struct signaling_room, renewal)->renew_ms > due_ms)
-        at = at->prev;
-    list_append(at->next, &r->renewal); /* before the next one */
+    enqueue(r->s, r);
+    arm(r->s);
 }
 
 static void renew_due(struct signaling *s, int64_t now_ms)
 {
     for (unsigned i = 0; i < RENEWALS_A_TICK && s->is_up; i++) {
-        struct signaling_room *r =
-            container_of(s->renewals.next, struct signaling_room, renewal);
-        if (list_is_empty(&s->renewals) || r->renew_ms > now_ms)
+        struct signaling_room *r = first_due(s);
+        if (!r || r->renew_ms > now_ms)
             break;
         signaling_renew(r);
         list_unlink(&r->renewal);
-        signaling_renew_soon(r, now_ms + SIGNALING_RENEW_MS);
+        r->renew_ms = now_ms + SIGNALING_RENEW_MS;
+        enqueue(s, r);
     }
 }
 
@@ -147,12 +179,14 @@ static void on_epoch(void *ctx, const struct bus_reply *r)
     if (r->type != BUS_TEXT || !uuid_parse(r->text, &epoch))
         epoch = (struct uuid){{0}};
     bool is_other = memcmp(epoch.b, s->epoch.b, sizeof(epoch.b)) != 0;
-    if (is_other && s->was_up)
+    bool was_up = s->was_up;
+    s->epoch = epoch;
+    s->was_up = true;
+    if (is_other && was_up)
         s->open_ms = clock_now_ms() + SIGNALING_LEASE_MS;
     else
         open_doors(s);
-    s->epoch = epoch;
-    s->was_up = true;
+    arm(s);
 }
 
 static void inquire(struct signaling *s)
@@ -174,13 +208,14 @@ static void on_up(struct hub_watch *w)
 {
     struct signaling *s = container_of(w, struct signaling, watch);
     int64_t now_ms = clock_now_ms();
-    unsigned i = 0;
     s->is_up = true;
-    MAP_EACH (struct signaling_room, r, &s->rooms) {
+    LIST_EACH (node, &s->renewals) { /* they stay in order */
+        struct signaling_room *r = container_of(node, struct signaling_room, renewal);
         r->is_asked = r->is_known;
-        signaling_renew_soon(r, now_ms + i++ % SPREAD_MS);
+        r->renew_ms = MIN(r->renew_ms, now_ms);
     }
     inquire(s);
+    arm(s);
 }
 
 static void forget_inquiry(struct signaling *s)
@@ -203,9 +238,11 @@ static void on_tick(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 {
     struct signaling *s = arg;
     int64_t now_ms = clock_now_ms();
+    s->tick_ms = 0;
     renew_due(s, now_ms);
     if (s->open_ms && s->open_ms <= now_ms)
         open_doors(s);
+    arm(s);
 }
 
 /* ---- probes ---- */
@@ -329,7 +366,6 @@ void signaling_keep_open(struct signaling *s)
     struct hub *hub = s->endpoint->services->hub;
     struct buf channel = {0};
     struct str path = signaling_conf(s)->path;
-    static const struct timeval every = {.tv_usec = TICK_MS * 1000};
     BUG_ON(!uuid_parse(str_of(hub_server_id(hub)), &s->server));
     map_init(&s->rooms, name_of);
     list_init(&s->renewals);
@@ -339,8 +375,7 @@ void signaling_keep_open(struct signaling *s)
     buf_free(&channel);
     s->watch = (struct hub_watch){.up = on_up, .down = on_down};
     hub_watch(hub, &s->watch);
-    event_assign(&s->tick, s->endpoint->services->net->base, -1, EV_PERSIST, on_tick, s);
-    event_add(&s->tick, &every);
+    evtimer_assign(&s->tick, s->endpoint->services->net->base, on_tick, s);
 }
 
 void signaling_keep_close(struct signaling *s)

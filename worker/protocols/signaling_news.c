@@ -1,7 +1,7 @@
 #include "worker/protocols/signaling_news.h"
 
-#include "common/scan.h"
 #include "worker/http/route.h"
+#include "worker/protocols/signaling_message.h"
 
 #define AWAY_MAX_MS 86400000
 #define NEWS_PEERS_MAX 256 /* room_size is at most 100 */
@@ -109,10 +109,11 @@ static bool read_away(struct str rest, struct news *out)
 
 static bool read_say(struct str rest, struct news *out)
 {
+    struct signal_parts parts;
     struct str head = str_split(rest, '\n', &out->json);
     return read_id(&head, &out->worker) && read_id(&head, &out->id) &&
            read_id_or_none(&head, &out->to, &out->has_to) && !head.p && out->json.p &&
-           scan_text(out->json, NULL, 0) == SCAN_OBJECT;
+           signal_read(out->json, &parts) == SIGNAL_RELAY;
 }
 
 static bool read_probe(struct str rest, struct news *out)

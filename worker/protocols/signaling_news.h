@@ -23,7 +23,7 @@ struct news {
     struct uuid id, worker, to, was;
     bool has_to, has_was;
     struct str peers; /* for news_next_peer */
-    struct str json;  /* of an object; not judged further */
+    struct str json;  /* as signaling_message wrote it: no server's message */
     struct str room;
     struct str reason;
     unsigned code;
