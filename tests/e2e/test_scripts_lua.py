@@ -550,3 +550,96 @@ def test_a_room_of_another_type(db, ear):
     db.delete(ROOM)
     assert rooms.enter(rooms.workers[0], "a")[0] == "in"
     rooms.close()
+
+
+# ── the stream ──
+
+STREAM, BODY_MAX = "p:heliod:notify", 100
+
+
+def netstrings(data):
+    out = []
+    while data:
+        n, data = data.split(b":", 1)
+        assert data[int(n):int(n) + 1] == b","
+        out.append(data[:int(n)])
+        data = data[int(n) + 1:]
+    return out
+
+
+class Stream:
+    def __init__(self, db):
+        self.db, self.script = db, db.register_script((ROOT / "worker/hub/inbox_stream.lua").read_text())
+        self.added, self.owed = {}, {}  # id: what is to be said of it; id: who has it
+
+    def take(self, worker, *dealt_with, abandoned=0):
+        for i in dealt_with:
+            del self.added[i], self.owed[i]
+        parts = netstrings(self.script([STREAM], [PREFIX, worker, 4, BODY_MAX, abandoned, *dealt_with]))
+        entries = list(zip(*[iter(parts)] * 4))
+        assert len(parts) == 4 * len(entries) and len(entries) <= 4
+        for i, *said in entries:
+            assert said == self.added[i] and (i not in self.owed or abandoned)
+            self.owed[i] = worker
+        assert self.db.xlen(STREAM) == len(self.added)
+        assert self.db.xpending(STREAM, "heliod")["pending"] == len(self.owed)
+        return [i for i, *_ in entries]
+
+    def add(self, *pairs):
+        """Repeated fields, too: what redis-py's XADD cannot say."""
+        i = self.db.execute_command("XADD", STREAM, "*", *pairs)
+        field = dict(zip(pairs[::2], pairs[1::2]))
+        body, own = field.get(b"body"), field.get(b"id", b"")
+        wrong = (b"it has no field body" if body is None else b"its body is longer than 100 bytes" if len(body) > BODY_MAX else
+                 b"its id is too long" if len(own) > 256 else b"")
+        self.added[i] = [wrong] + ([b"", b""] if wrong else [body, own])
+
+
+ENTRIES = [(b"body", b"{}"), (b"body", b"{}", b"id", b"7"), (b"id", b"7"), (b"body", b""), (b"body", b"x" * 101), (b"body", b"x" * 100),
+           (b"body", b"1", b"body", b"2"), (b"Body", b"{}"), (b"body", b"\xff\0\r\n5:a,"), (b"body", b"{}", b"id", b"i" * 257),
+           (b"", b""), (b"body", b"{}", b"more", b"y" * 1000, b"id", b"\xff")]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_stream_is_shared_out(db, seed):
+    """Workers that take, die and come; each entry is taken until somebody has dealt with it, and then no more."""
+    rng, stream = random.Random(seed), Stream(db)
+    workers, last = ["w1", "w2", "w3"], []
+    for n in range(300):
+        for _ in range(rng.choice([0, 0, 1, 1, 5])):
+            stream.add(*rng.choice(ENTRIES))
+        worker = rng.choice(workers)
+        mine = [i for i, w in stream.owed.items() if w == worker]
+        if rng.random() < 0.1:  # its successor has another name
+            workers[workers.index(worker)] = f"w{n + 10}"
+        else:
+            last = stream.take(worker, *rng.sample(mine, rng.randint(0, len(mine))), abandoned=rng.choice([0, 0, 600_000]))
+    for _ in range(1000):
+        if not stream.added:
+            break
+        db.execute_command("XCLAIM", STREAM, "heliod", "dead", 0, *stream.owed, "IDLE", 3_600_000) if stream.owed else None
+        last = stream.take("last", abandoned=600_000)
+        stream.take("last", *last)
+    assert not stream.added and db.xlen(STREAM) == 0
+
+
+def test_a_stream_that_vanishes(db):
+    """Or of which somebody else took an entry: the others go on."""
+    stream = Stream(db)
+    assert stream.take("w1") == []
+    stream.add(b"body", b"1")
+    assert len(stream.take("w1")) == 1
+    db.delete(STREAM)
+    stream.added, stream.owed = {}, {}
+    stream.add(b"body", b"2")
+    assert len(taken := stream.take("w2")) == 1
+    db.xdel(STREAM, taken[0])
+    del stream.added[taken[0]]
+    db.execute_command("XCLAIM", STREAM, "heliod", "w2", 0, taken[0], "IDLE", 3_600_000)
+    stream.owed.clear()
+    stream.add(b"body", b"3")
+    assert len(stream.take("w1")) == 1
+    db.delete(STREAM)
+    db.set(STREAM, "stranger")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        stream.take("w1")
