@@ -18,7 +18,7 @@ from inbox import tab, tokens
 from rawws import Raw
 from test_signaling import PATH as CALL
 from test_signaling import enter
-from wrong import BAD, MISSING, Number, Object, depth, judge, text, whole, wrong
+from wrong import BAD, MISSING, Number, Object, depth, judge, spoil, text, whole, wrong
 
 MESSAGES = 700
 PAYLOAD = "nobody-logs-what-is-said"
@@ -442,3 +442,75 @@ async def test_bodies(broker, seed):
     assert found == inboxes
     assert b.counter("tickets_minted") == tickets and rooms_of(b) == rooms
     assert heard and inboxes and tickets
+
+
+# ── what strangers publish where workers talk to each other ──
+
+def lines(ids, peers):
+    """As signaling.lua and workers write them, about whoever there is."""
+    return [f"in {ids[0]} - {peers[0]} {peers[1]}", f"in {ids[1]} {ids[0]} {peers[1]}", "all " + " ".join(peers), "all ", f"out {ids[0]} 1006 lost",
+            f"out {ids[1]} 1000 left", f"away {ids[0]} 50", f"say {ids[3]} {ids[1]} -\n" + '{"type":"x"}', f"say {ids[3]} {ids[1]} {ids[0]}\n" + '{"type":"x"}',
+            f"probe room-1 {ids[0]} {ids[3]} {ids[2]}", f"alive room-1 {ids[0]} {ids[2]}", f"gone room-1 {ids[0]} {ids[2]}",
+            f'{{"from":"{ids[3]}","ask":7,"what":"rooms","name":"","after":"","limit":10}}',
+            f'{{"ask":1,"from":"{ids[3]}","about":{{"node":"n"}},"answer":{{"rows":[],"more":false}}}}',
+            'n9 {"type":"notification","notification":{}}', "c10 5",
+            f'{{"serverId":"{ids[3]}","type":"room","target":"r-0","event":"x","data":1}}']
+
+
+def garbled(rng, line):
+    words = line.split(" ")
+    act = rng.randrange(6)
+    if act == 0:
+        del words[rng.randrange(len(words))]
+    elif act == 1:
+        words[rng.randrange(len(words))] = rng.choice(words + ["", "-", "x", "9" * 30])
+    elif act == 2:
+        words.insert(rng.randrange(len(words) + 1), rng.choice(words))
+    data = " ".join(words).encode()
+    return spoil(data, rng) if act == 3 else data
+
+
+async def test_strangers_on_the_bus(broker, redis_server):
+    """Who can publish there can do harm; but no worker ends by it, and what was harmed is well again soon."""
+    rng, server = random.Random("strangers"), redis_server()
+    a, b = broker("a", **conf(server)), broker("b", **conf(server))
+    pids = [w["pid"] for x in (a, b) for w in x.workers()]
+    event, bell = await entered(a.url), await tab(a, "ann")
+    peers = [await enter(a, "room-1", "doctor"), await enter(b, "room-1", "patient")]
+    room = f"heliod:sig:{CALL}/{{room}}/{{role}}:room-1"
+    db = server.client()
+    workers = [e.split()[1].decode() for e in db.hgetall(room).values()]
+    ids = [p.id for p in peers] + ["0b7e151f-aaaa-4bbb-8ccc-0123456789ab", *workers]
+    told = lines(ids, [f"{p.id}/{p.role}/{w}/0" for p, w in zip(peers, workers)])
+    places = [room, "heliod:w", "heliod:n:ann", "heliod:nb", f"ws:room:{event.id}", "ws:broadcast",
+              *(f"heliod:sigw:{CALL}/{{room}}/{{role}}:{w}" for w in workers), *(f"heliod:w:{w}" for w in workers)]
+    for place in places:
+        assert db.publish(place, garbled(rng, rng.choice(told))) > 0, f"nobody listens to {place}"
+    for _ in range(100):
+        with db.pipeline(transaction=False) as p:
+            for _ in range(50):
+                p.publish(rng.choice(places[:1] * 5 + places), garbled(rng, rng.choice(told)))
+            await asyncio.to_thread(p.execute)
+        await asyncio.sleep(0)
+    for p in peers:
+        p.ws.transport.abort()
+    for role in ("doctor", "patient"):
+        await enter_at_last(a, "room-1", role)
+    again = await enter(b, "room-2", "doctor")
+    await again.silent()
+    assert rooms_of(a)[(CALL + "/{room}/{role}", "room-2")] == 1
+    assert (await tab(b, "ann")).first["unread_count"] == 0
+    await (await entered(b.url)).flush()
+    assert [w["pid"] for x in (a, b) for w in x.workers()] == pids
+    bell.c.ws.transport.abort()
+
+
+async def enter_at_last(b, room, role):
+    """The same room, the place of whoever was there: by a probe, or free."""
+    for _ in range(100):
+        with contextlib.suppress(AssertionError, websockets.ConnectionClosed):
+            c = await enter(b, room, role)
+            await c.ws.ping()
+            return c
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{role} never comes in again")
