@@ -171,6 +171,20 @@ VERB(send)
     return status;
 }
 
+/* The object with an id in front. */
+static void put_with_id(struct buf *b, struct str object)
+{
+    struct scan_value name, value;
+    struct uuid uuid;
+    char text[UUID_TEXT + 1];
+    bool is_empty = !scan_next_member(object, &(size_t){0}, &name, &value);
+
+    uuid_make(&uuid);
+    uuid_text(&uuid, text);
+    buf_printf(b, "{\"id\":\"%s\"%s", text, is_empty ? "" : ",");
+    buf_put(b, object.p + 1, object.n - 1);
+}
+
 /* A notification without an id is given one here: should the broker ask a second worker
  * because the first one died, nobody gets it twice. */
 static int put_notification(struct buf *b, const char *arg, struct err *e)
@@ -182,21 +196,10 @@ static int put_notification(struct buf *b, const char *arg, struct err *e)
     if (rc == 0 && scan_text(buf_view(&data), &id, 1) != SCAN_OBJECT)
         rc =
             err_set(e, "NOTIFICATION is not a JSON object: %s", log_esc(buf_view(&data)));
-    if (rc == 0) {
-        struct str object = scan_value_of(buf_view(&data)).raw, behind = object;
-        struct uuid uuid;
-        char text[UUID_TEXT + 1];
-        uuid_make(&uuid);
-        uuid_text(&uuid, text);
-        behind.p++, behind.n--;
-        if (id.value.type == SCAN_BAD) {
-            bool is_empty = !scan_next_member(object, &(size_t){0}, &id.value, &id.value);
-            buf_printf(b, "{\"id\":\"%s\"%s" STR_FMT, text, is_empty ? "" : ",",
-                       STR_ARG(behind));
-        } else {
-            buf_str(b, object);
-        }
-    }
+    else if (rc == 0 && id.value.type == SCAN_BAD)
+        put_with_id(b, scan_value_of(buf_view(&data)).raw);
+    else if (rc == 0)
+        buf_str(b, scan_value_of(buf_view(&data)).raw);
     buf_free(&data);
     return rc;
 }

@@ -1,5 +1,7 @@
 """Notifications in hard times: clients that vanish, a bus that does, workers and nodes that are killed."""
 import asyncio
+import base64
+import hmac
 import json
 import os
 import random
@@ -469,3 +471,49 @@ async def test_endpoints_share_inboxes(broker):
     assert await u.ask(type="mark_read", id=made) == {"type": "unread_count", "count": 0}
     await t.expect(0)
     await (await tab(b, path="/other")).nothing()
+
+
+# ── tokens that expire ──
+
+def jwt(secret, **claims):
+    part = lambda o: base64.urlsafe_b64encode(o if isinstance(o, bytes) else json.dumps(o).encode()).rstrip(b"=")
+    head = part({"alg": "HS256"}) + b"." + part(claims)
+    return (head + b"." + part(hmac.new(secret, head, "sha256").digest())).decode()
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+async def test_expiry(broker, enforced):
+    secret = "s" * 32
+    auth = {"method": "jwt", "key": secret, "algorithms": ["HS256"], "leeway": "0s", "enforce_expiry": enforced}
+    b = broker(**inboxes(auth=auth))
+    c = await connect(b.url, f"{PATH}?token={jwt(secret.encode(), sub='alice', exp=int(time.time()) + 2)}")
+    assert (await c.get())["user"] == "alice"
+    if enforced:
+        assert await c.closed() == (4001, "Token expired")
+    else:
+        await asyncio.sleep(2.5)  # a time over which nothing may happen
+        await c.raw('{"type":"ping"}')
+        assert await c.get() == {"type": "pong"}
+    c = await connect(b.url, f"{PATH}?token={jwt(secret.encode(), sub='alice', exp=int(time.time()) - 1)}")
+    assert await c.closed() == (4001, "Unauthorized")
+
+
+# ── to very many ──
+
+def test_broadcast_to_thousands(broker):
+    """3000 users on two workers: each is told of each of five broadcasts, once, and Redis is asked a few at a time."""
+    users = [f"u{i}" for i in range(3000)]
+    b = serving(broker(workers=2, **inboxes(users)))
+    many = Many(b, len(users), users)
+    for i in range(5):
+        assert post(b, {"broadcast": True, "notification": {"id": f"b{i}"}})[0] == 200
+    for s in many.sockets:
+        data = b""
+        while b'"count":5}' not in data:
+            chunk = s.recv(65536)
+            assert chunk
+            data += chunk
+        assert [data.count(b'"id":"b%d"' % i) for i in range(5)] == [1] * 5
+    many.vanish()
+    eventually(lambda: b.counter("websockets") == 0, 30, "all are gone")
+    assert lines(b, "error") == []

@@ -433,6 +433,23 @@ async def test_stream_of_before(redis_server, broker):
     await t.expect(*[f"n{i}" for i in range(40)], "abandoned")
 
 
+async def test_prefix(redis_server, broker):
+    """Brokers with different prefixes on one Redis know nothing of each other, in keys, channels and the stream."""
+    url = redis_server().url
+    a, b = [broker(p, redis={"url": url, "prefix": f"{p}:"}, **inboxes(["pam"])) for p in ("one", "two")]
+    t, u = await tab(a, "pam"), await tab(b, "pam")
+    await t.expect(await notify(a, "pam"), 1)
+    await u.expect(await notify(b, "pam"), 1)
+    import redis
+    r = redis.Redis.from_url(url, decode_responses=True)
+    r.xadd("two:heliod:notify", {"body": '{"user":"pam","notification":{"id":"streamed"}}'})
+    await u.expect("streamed", 2)
+    await publish(a, {"broadcast": True, "notification": {"id": "all"}})
+    await t.expect("all", 2)
+    await u.nothing()
+    assert all(k.startswith(("one:heliod:", "two:heliod:")) for k in r.keys()), r.keys()
+
+
 # ── redis.persist ──
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
