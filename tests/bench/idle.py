@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """What an idle connection costs in user space: N authenticated clients of the event protocol, each in 3 rooms (its own, ws-default,
-ws-notification) and a user of its own. Prints one JSON line: bytes per connection = growth of the workers' private memory ÷ N.
+ws-notification) and a user of its own; or in pairs in a room of signaling; or each with an inbox of its own. Prints one JSON line: bytes per connection = growth of the workers' private memory ÷ N.
 
-    tests/bench/idle.py [--build DIR] [--conns 10000] [--endpoint events|echo] [--max BYTES]
+    tests/bench/idle.py [--build DIR] [--conns 10000] [--endpoint events|echo|signaling|notifications] [--max BYTES]
 
 Needs a Release build. Kernel memory (sockets) is not counted. Exit 1 when --max is exceeded.
 """
@@ -40,16 +40,26 @@ def text_frame(text):
     return bytes([0x81, 0x80 | len(data)]) + b"\0\0\0\0" + data
 
 
-def open_clients(port, count, path, hello, in_flight=200):
-    """count sockets that have been upgraded and, with a hello, been answered `connected`."""
+# path, what is said, what is waited for
+WAYS = {
+    "events": ("/ws", '{{"event":"authenticate","data":{{"token":"t{i}"}}}}', b'"connected"'),
+    "echo": ("/echo", None, b"\r\n\r\n"),
+    "signaling": ("/signaling/room-{pair}/{role}", None, b'"joined"'),
+    "notifications": ("/notifications?token=t{i}", None, b'"connection_established"'),
+}
+
+
+def open_clients(port, count, way, in_flight=200):
+    """count sockets that have been upgraded and answered."""
     done, todo, waiting = [], count, {}
     sel = selectors.DefaultSelector()
-    want = b"\"connected\"" if hello else b"\r\n\r\n"
+    path, hello, want = way
     while todo or waiting:
         while todo and len(waiting) < in_flight:
             s = socket.create_connection(("127.0.0.1", port))
             i = count - todo
-            s.sendall(HEAD.format(path=path).encode() + (text_frame(hello.format(i=i)) if hello else b""))
+            here = path.format(i=i, pair=i // 2, role="ab"[i % 2])
+            s.sendall(HEAD.format(path=here).encode() + (text_frame(hello.format(i=i)) if hello else b""))
             s.setblocking(False)
             sel.register(s, selectors.EVENT_READ)
             waiting[s] = b""
@@ -69,7 +79,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--build", default=os.environ.get("HELIOD_BUILD", root / "build/run"))
     p.add_argument("--conns", type=int, default=10000)
-    p.add_argument("--endpoint", choices=["events", "echo"], default="events")
+    p.add_argument("--endpoint", choices=WAYS, default="events")
     p.add_argument("--max", type=int)
     o = p.parse_args()
     build = pathlib.Path(o.build)
@@ -80,11 +90,11 @@ def main():
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         tokens = "\n".join(f"user-{i}:sha256:{hashlib.sha256(f't{i}'.encode()).hexdigest()}" for i in range(o.conns))
+        auth = {"auth": {"method": "static", "tokens": tokens}}
+        endpoints = {"events": {"path": "/ws", "auth_timeout": "60s", **auth}, "echo": {"path": "/echo"},
+                     "signaling": {"path": "/signaling/{room}/{role}"}, "notifications": {"path": "/notifications", **auth}}
         config = {"workers": 1, "run_dir": f"{tmp}/run", "listeners": [{"address": f"127.0.0.1:{port}"}],
-                  "log": {"level": "warn"},
-                  "endpoints": [{"path": "/ws", "protocol": "events", "auth_timeout": "60s",
-                                 "auth": {"method": "static", "tokens": tokens}},
-                                {"path": "/echo", "protocol": "echo"}]}
+                  "log": {"level": "warn"}, "endpoints": [{"protocol": o.endpoint, **endpoints[o.endpoint]}]}
         path = pathlib.Path(tmp, "c.yaml")
         path.write_text(json.dumps(config))
         broker = subprocess.Popen([build / "heliod", "-n", "-c", path])
@@ -97,14 +107,12 @@ def main():
                     break
                 time.sleep(0.05)
             pids = [r["pid"] for r in rows]
-            where = "/ws" if o.endpoint == "events" else "/echo"
-            hello = '{{"event":"authenticate","data":{{"token":"t{i}"}}}}' if o.endpoint == "events" else None
-            for s in open_clients(port, 100, where, hello):  # touch every code path once
+            for s in open_clients(port, 100, WAYS[o.endpoint]):  # touch every code path once
                 s.close()
             time.sleep(1)
             before = private_bytes(pids)
             began = time.monotonic()
-            clients = open_clients(port, o.conns, where, hello)
+            clients = open_clients(port, o.conns, WAYS[o.endpoint])
             took = time.monotonic() - began
             time.sleep(1)
             each = (private_bytes(pids) - before) / len(clients)

@@ -122,6 +122,32 @@ static void test_registers_behind_its_subscriptions(UNUSED void **state)
     assert_true(log_has("C EVALSHA ") && bus.calls_n == 1);
 }
 
+static void on_tick(UNUSED evutil_socket_t fd, UNUSED short what, UNUSED void *arg) {}
+
+static void pass_time(int64_t ms)
+{
+    struct event tick;
+    struct timeval often = {.tv_usec = 20000};
+    event_assign(&tick, net.base, -1, EV_PERSIST, on_tick, NULL);
+    event_add(&tick, &often);
+    for (int64_t end = clock_now_ms() + ms; clock_now_ms() < end;)
+        event_base_loop(net.base, EVLOOP_ONCE);
+    event_del(&tick);
+}
+
+/* A bus whose queue is full for a while is not lost: no `up` follows, and the place has
+ * to be renewed all the same. */
+static void test_renews_after_a_full_queue(UNUSED void **state)
+{
+    redis_says(BUS_TEXT, "");
+    bus.is_up = false;
+    pass_time(CLUSTER_RENEW_MS + 100);
+    assert_int_equal(bus.calls_n, 0);
+    bus.is_up = true;
+    pass_time(CLUSTER_RENEW_MS + 100);
+    assert_int_equal(bus.calls_n, 1);
+}
+
 static void test_leaves(UNUSED void **state)
 {
     redis_says(BUS_TEXT, "");
@@ -311,6 +337,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_registers_behind_its_subscriptions),
+        TEST(test_renews_after_a_full_queue),
         TEST(test_leaves),
         TEST(test_ends_when_all_have_answered),
         TEST(test_time_is_up),

@@ -100,11 +100,12 @@ static void on_renewed(void *ctx, const struct bus_reply *r)
                  log_esc(r->text), swallowed);
 }
 
+/* Between up and down, also while the bus takes no call for a while. */
 static void on_renew(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
 {
     struct cluster *c = arg;
-    if (!hub_is_up(c->hub) || c->has_left)
-        return; /* on_up goes on */
+    if (c->has_left)
+        return;
     arm(&c->renew, CLUSTER_RENEW_MS);
     if (c->renewal)
         return; /* Redis has not answered the last one yet */

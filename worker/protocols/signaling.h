@@ -118,6 +118,8 @@ bool entrance_end(struct signaling_member *m);
 void entrance_done(struct signaling_member *m, struct str joined);
 /* What a holder's worker answers: NEWS_ALIVE or NEWS_GONE. */
 void entrance_answer(struct signaling_member *m, const struct news *n);
+/* Redis may know it: the script that may let it in has been asked. */
+bool entrance_was_asked(const struct signaling_member *m);
 /* When to look again; 0: it is over. */
 int64_t entrance_due(struct signaling_member *m, int64_t now_ms);
 /* The bus went down, or came up. */

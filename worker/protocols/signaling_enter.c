@@ -57,6 +57,11 @@ bool entrance_end(struct signaling_member *m)
     return was_asked;
 }
 
+bool entrance_was_asked(const struct signaling_member *m)
+{
+    return m->entrance && m->entrance->was_asked;
+}
+
 static void log_entered(const struct signaling_member *m)
 {
     struct log_limit *limit = &m->room->s->lines;

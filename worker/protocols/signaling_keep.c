@@ -35,10 +35,13 @@ static void list(struct listing *l, const struct uuid *id, const char *role,
     l->n += 5;
 }
 
+/* Not those that still wait at the door: a crowd of them costs Redis nothing. */
 static void list_own(struct listing *l, const struct signaling_room *r)
 {
     LIST_EACH (node, &r->members) {
         struct signaling_member *m = container_of(node, struct signaling_member, link);
+        if (m->state != MEMBER_IN && !entrance_was_asked(m))
+            continue;
         list(l, &m->c->st.uuid, m->state == MEMBER_IN ? m->role : "-", &r->s->server);
         struct buf session = {0};
         signaling_claims(m, &l->text, &session);
