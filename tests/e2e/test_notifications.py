@@ -9,7 +9,7 @@ import uuid
 import pytest
 
 from client import connect
-from conftest import eventually
+from conftest import ROOT, eventually
 from crowd import ctl, until, with_bus
 from inbox import KEY, PATH, inboxes, notify, post, publish, serving, tab, token
 
@@ -431,6 +431,20 @@ async def test_stream_of_before(redis_server, broker):
     await until(lambda: r.xlen("heliod:notify") == 0, 20, what="the abandoned one is taken over")
     t = await tab(b, "jim")
     await t.expect(*[f"n{i}" for i in range(40)], "abandoned")
+
+
+def test_stream_forgets_dead_workers(redis_server):
+    """Consumers that owe nothing and were not heard of for an hour (here: at all) are deleted; those that owe something are not."""
+    r = redis_server().client()
+    text = (ROOT / "worker/hub/inbox_stream.lua").read_text()
+    assert "3600 * 1000" in text
+    look = r.register_script(text.replace("3600 * 1000", "-1"))
+    r.xgroup_create("s", "heliod", "0", mkstream=True)
+    r.xadd("s", {"body": "x"})
+    r.xreadgroup("heliod", "owes", {"s": ">"})
+    r.xgroup_createconsumer("s", "heliod", "idle")
+    assert look(keys=["s"], args=["", "me", 16, 1000, 100000]) == b""
+    assert [c["name"] for c in r.xinfo_consumers("s", "heliod") if c["name"] != b"me"] == [b"owes"]
 
 
 async def test_prefix(redis_server, broker):

@@ -7,10 +7,10 @@
 #define ROOM "inbox"
 
 #define BATCH "16"
-#define LOOK_MS                                                                          \
-    200            /* between two looks when there was nothing; a quarter more or less   \
-                    */
-#define SOON_MS 10 /* after something was there */
+/* Between two looks when there was nothing, a quarter more or less; after there was
+ * something; while Redis is away. */
+#define LOOK_MS 200
+#define SOON_MS 10
 #define DOWN_MS 1000
 #define CLAIM_EVERY 10       /* looks */
 #define ABANDONED_MS "10000" /* much longer than it takes to store a batch */
@@ -181,6 +181,8 @@ static void on_found(void *ctx, const struct bus_reply *r)
     size_t n = 0;
     inbox_note_refusal(r);
     if (r->type == BUS_TEXT && !s->is_gone) {
+        buf_clear(&s->done);
+        s->done_n = 0;
         buf_clear(&s->batch);
         buf_str(&s->batch, r->text);
         n = go_through(s);
@@ -190,14 +192,12 @@ static void on_found(void *ctx, const struct bus_reply *r)
         rest(s, n > 0);
 }
 
-/* Those that are dealt with are named in the next look; should it fail, somebody stores
- * them once more, to no effect. */
+/* Those that are dealt with are named in the next look that succeeds. */
 static void look(struct inbox_stream *s)
 {
     struct str keys[] = {STR(INBOX_STREAM)};
     struct str *args = mem_new((4 + s->done_n) * sizeof(*args));
-    struct buf done = s->done;
-    struct str names = buf_view(&done);
+    struct str done = buf_view(&s->done);
     char body_max[16];
     size_t n = 0;
     snprintf(body_max, sizeof(body_max), "%d", STREAM_BODY_MAX);
@@ -206,13 +206,10 @@ static void look(struct inbox_stream *s)
     args[n++] = str_of(body_max);
     args[n++] = s->looks++ % CLAIM_EVERY ? STR("0") : STR(ABANDONED_MS);
     for (size_t i = 0; i < s->done_n; i++)
-        args[n++] = str_split(names, '\0', &names);
-    s->done = (struct buf){0};
-    s->done_n = 0;
+        args[n++] = str_split(done, '\0', &done);
     s->is_asking = true;
     hub_eval(s->hub, &script, keys, 1, args, n, on_found, s);
     free(args);
-    buf_free(&done);
 }
 
 /* ---- life ---- */
