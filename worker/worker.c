@@ -16,6 +16,7 @@
 
 #define ROOM "worker"
 #define SPARE_DESCRIPTORS 64 /* kept back for Redis and the control channel */
+#define FAREWELL_MS 1000
 #define OPENING_GRACE_MS                                                                 \
     1000 /* a stopping worker waits this long for a request under way */
 
@@ -196,6 +197,12 @@ int worker_apply(struct worker *w, uint32_t gen, struct err *e)
 
 /* ---- the end ---- */
 
+static void bus_flush(struct worker *w)
+{
+    if (w->bus)
+        w->bus->ops->flush(w->bus);
+}
+
 /* Those that came out of the accept queues are upgraded, to be told like all others. */
 static void tell_all(struct worker *w)
 {
@@ -240,22 +247,41 @@ void worker_retire(struct worker *w, int64_t timeout_ms)
     log_info("retiring: %zu connections stay", w->net.conns_n);
 }
 
+static void on_farewell(void *ctx, UNUSED const struct bus_reply *r)
+{
+    ((struct worker *)ctx)->done = true;
+}
+
+/* Whoever is here still is no longer. What that means to others has reached Redis when it
+ * answers. */
+static void take_leave(struct worker *w)
+{
+    w->farewell_ms = net_now(&w->net) + FAREWELL_MS;
+    for (size_t i = 0; i < w->net.conns_n; i++)
+        conn_close(w->net.conns[i], "worker stops");
+    cluster_leave(w->cluster);
+    hub_call(w->hub, &STR("PING"), 1, on_farewell, w);
+    bus_flush(w);
+}
+
 /* Once a turn: is this the moment to go on, or to leave? */
 static void look_at_the_end(struct worker *w)
 {
+    int64_t now_ms = net_now(&w->net);
     if (w->phase < WORKER_RETIRING)
         return;
+    if (w->farewell_ms) {
+        w->done |= now_ms >= w->farewell_ms;
+        return;
+    }
     if (w->phase == WORKER_STOPPING)
         tell_all(w);
-    bool is_late = net_now(&w->net) >= w->leave_ms;
-    if (w->net.conns_n == 0 && webhooks_waiting(w->webhooks) == 0)
-        w->done = true;
-    else if (is_late && w->phase == WORKER_RETIRING)
+    bool is_late = now_ms >= w->leave_ms;
+    bool is_empty = w->net.conns_n == 0 && webhooks_waiting(w->webhooks) == 0;
+    if (is_late && !is_empty && w->phase == WORKER_RETIRING)
         worker_stop(w, 1012, w->conf->main.shutdown_timeout);
-    else if (is_late)
-        w->done = true;
-    if (w->done)
-        cluster_leave(w->cluster);
+    else if (is_empty || is_late)
+        take_leave(w);
 }
 
 /* ---- chores ---- */
@@ -406,12 +432,6 @@ static void worker_close(struct worker *w)
 static bool owes_work(const struct worker *w)
 {
     return net_owes(&w->net) || query_owes(w);
-}
-
-static void bus_flush(struct worker *w)
-{
-    if (w->bus)
-        w->bus->ops->flush(w->bus);
 }
 
 static int loop(struct worker *w)

@@ -48,6 +48,7 @@ struct worker {
     char bus_why[160]; /* … and why not */
     int64_t leave_ms;  /* RETIRING, STOPPING: at the latest */
     unsigned end_code; /* what clients are told: 1001, 1012 */
+    int64_t farewell_ms; /* Redis was told the last; so long is its answer awaited */
     bool done;
 };
 

@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -624,6 +625,23 @@ async def test_a_broker_stops(two, how):
     assert await doctor.get() == {"type": "user-left", "id": ident, "userType": "patient", "code": 1001, "reason": "lost"}
     assert time.monotonic() - begun < 5, "not by the lease"
     assert b.proc.wait(20 * SLACK) == 0
+
+
+def test_a_full_broker_stops(two):
+    """Thousands who do not answer the Close: all have left in Redis when it ends, not six seconds later."""
+    _, b = two()
+    b.write(shutdown_timeout="1s")
+    b.ctl("reload")
+    n, hard = 2500, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
+    crowd = [Raw(b.port).open(f"{PATH}/room-{i}/doctor") for i in range(n)]
+    for raw in crowd:
+        assert json.loads(raw.frame()[2])["type"] == "joined"
+    r = b.redis.client()
+    assert len(r.keys("heliod:sig:/*")) == n
+    b.signal(signal.SIGTERM)
+    assert b.proc.wait(20 * SLACK) == 0
+    assert r.keys("heliod:sig:/*") == []
 
 
 async def test_an_operator_disconnects(two):
