@@ -43,11 +43,11 @@ struct worker {
     unsigned slot, number;
     const char *run_dir;
     enum worker_phase phase;
-    bool unready;      /* told that a stop is near */
-    bool bus_was_up;   /* as the supervisor was told … */
-    char bus_why[160]; /* … and why not */
-    int64_t leave_ms;  /* RETIRING, STOPPING: at the latest */
-    unsigned end_code; /* what clients are told: 1001, 1012 */
+    bool unready;        /* told that a stop is near */
+    bool bus_was_up;     /* as the supervisor was told … */
+    char bus_why[160];   /* … and why not */
+    int64_t leave_ms;    /* RETIRING, STOPPING: at the latest */
+    unsigned end_code;   /* what clients are told: 1001, 1012 */
     int64_t farewell_ms; /* Redis was told the last; so long is its answer awaited */
     bool done;
 };
