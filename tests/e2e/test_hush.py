@@ -1,6 +1,5 @@
 """Whoever listens for secrets in logs and in what is shown (hush.py) hears them."""
 import json
-import uuid
 
 import pytest
 
@@ -23,7 +22,7 @@ def test_a_secret_is_heard(line):
         assert list(hush.heard("before\n" + line.format(text) + "\nbehind").values()) == ["token"]
 
 
-@pytest.mark.parametrize("text", ["", "short", "aaaaaaaaaaaaaaaaaaaaaa", "----------------", "several words of it", str(uuid.uuid4()), None, 5])
+@pytest.mark.parametrize("text", ["", "short", "aaaaaaaaaaaaaaaaaaaaaa", "----------------", "several words of it", "3ee4e31f-6930-44cb-9877-ead120eb4eea", None, 5])
 def test_what_is_none(text):
     hush.keep("payload", text)
     assert not hush.known and not hush.heard(str(text))
