@@ -121,7 +121,11 @@ static int check_redis(struct check *k)
 
 static int check_persist(struct check *k)
 {
-    if (k->c->main.redis.persist.n && !str_is(k->c->main.redis.url, "managed"))
+    struct str dir = k->c->main.redis.persist;
+    if (dir.n && dir.p[0] != '/')
+        return check_blame(k, "redis.persist", "%s is not an absolute path",
+                           conf_show(dir).s);
+    if (dir.n && !str_is(k->c->main.redis.url, "managed"))
         return check_blame(k, "redis.persist",
                            "is for redis.url: managed; another server has its own "
                            "configuration");

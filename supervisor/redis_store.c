@@ -62,8 +62,6 @@ static int lock(const char *dir, int at, struct err *e)
 
 int redis_store_open(const char *dir, uid_t uid, gid_t gid, struct err *e)
 {
-    if (dir[0] != '/')
-        return err_set(e, "redis.persist: %s is not an absolute path", dir);
     int at = open_dir(dir, uid, gid, e);
     if (at < 0)
         return -1;

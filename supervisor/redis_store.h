@@ -8,8 +8,9 @@
 
 #include <sys/types.h>
 
-/* Makes it (0700, of uid and gid) if it is not there, else looks whether it is fit, and
- * locks it. Returns the descriptor that holds the lock, -1: e says what is wrong. */
+/* dir: absolute. Makes it (0700, of uid and gid) if it is not there, else looks whether
+ * it is fit, and locks it. Returns the descriptor that holds the lock, -1: e says what is
+ * wrong. */
 int redis_store_open(const char *dir, uid_t uid, gid_t gid, struct err *e) NODISCARD;
 
 #endif
