@@ -646,3 +646,30 @@ def test_a_stream_that_vanishes(db):
     db.set(STREAM, "stranger")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         stream.take("w1")
+
+
+# ── the register of workers ──
+
+REGISTER = ["p:heliod:{workers}", "p:heliod:{workers}:about"]
+
+
+def test_the_register_beside_a_model(db, ear):
+    """Who renews is in it; who does not, or left, is not; nothing lives for ever."""
+    rng, script = random.Random("register"), Clocked(db, "worker/hub/cluster.lua")
+    ends = {}
+    for n in range(600):
+        worker = f"w{rng.randrange(6)}"
+        script.advance(rng.choice([0, 1000, 500_000, LEASE * 500]))
+        now = script.now // 1000
+        if rng.random() < 0.1:
+            db.zadd(REGISTER[0], {"stranger": rng.choice(["-inf", -1, 1.5, now])})
+        about, question = rng.choice(["{}", '{"n":1}', "{}", ""]), rng.choice(["", '{"ask":%d}' % n])
+        answer = script(REGISTER, worker, about, LEASE, question).decode()
+        ends = {w: e for w, e in ends.items() if e > now and w != worker}
+        if about:
+            ends[worker] = now + LEASE
+        assert {i.decode(): int(e) for i, e in db.zrange(REGISTER[0], 0, -1, withscores=True)} == ends
+        assert {i.decode() for i in db.hkeys(REGISTER[1])} == ends.keys()
+        assert ear.heard() == ([("p:heliod:w", question)] if question else [])
+        assert {line.split(" ")[0] for line in answer.split("\n") if line} == (ends.keys() if question else set())
+        assert all(db.pttl(key) > 0 for key in db.keys("p:*"))

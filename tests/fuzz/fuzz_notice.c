@@ -1,10 +1,12 @@
 // floors: hub
 /* What somebody wants notified, and what Redis says of an inbox. Each input is all of
- * them: a notice, an id of a stream's entry, the state of an inbox, news of it. */
+ * them: a notice, an id of a stream's entry, the state of an inbox, news of it, what a
+ * stream holds. */
 #include "common/strict.h"
 #include "common/uuid.h"
 #include "worker/hub/inbox.h"
 #include "worker/hub/inbox_notice.h"
+#include "worker/hub/netstring.h"
 #include "worker/ws/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -168,6 +170,21 @@ static void check_news(struct str payload)
     check_inside(payload, text);
 }
 
+/* Each begins where the one before ends, and says how long it is. */
+static void check_netstrings(struct str text)
+{
+    struct str rest = text, before = text, one;
+    uint64_t n;
+    while (netstring_take(&rest, &one)) {
+        const char *colon = one.p - 1;
+        struct str digits = {before.p, (size_t)(colon - before.p)};
+        BUG_ON(colon <= before.p || *colon != ':' || one.p[one.n] != ',');
+        BUG_ON(!str_to_u64(digits, UINT64_MAX, &n) || n != one.n);
+        BUG_ON(rest.p != one.p + one.n + 1 || rest.p + rest.n != text.p + text.n);
+        before = rest;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str text = {(const char *)data, size};
@@ -177,5 +194,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_strict(text);
     check_state(text);
     check_news(text);
+    check_netstrings(text);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/hub/inbox_post.h"
+#include "worker/hub/netstring.h"
 
 #define ROOM "inbox"
 
@@ -136,23 +137,10 @@ static void store(struct inbox_stream *s, const struct entry *e)
     buf_free(&own);
 }
 
-static bool take_string(struct str *from, struct str *out)
-{
-    uint64_t n;
-    struct str behind;
-    struct str digits = str_split(*from, ':', &behind);
-    if (!behind.p || !str_to_u64(digits, behind.n, &n) || n >= behind.n ||
-        behind.p[n] != ',')
-        return false;
-    *out = (struct str){behind.p, n};
-    *from = (struct str){behind.p + n + 1, behind.n - n - 1};
-    return true;
-}
-
 static bool take_entry(struct str *from, struct entry *e)
 {
-    return take_string(from, &e->id) && take_string(from, &e->wrong) &&
-           take_string(from, &e->body) && take_string(from, &e->own_id);
+    return netstring_take(from, &e->id) && netstring_take(from, &e->wrong) &&
+           netstring_take(from, &e->body) && netstring_take(from, &e->own_id);
 }
 
 static size_t go_through(struct inbox_stream *s)
