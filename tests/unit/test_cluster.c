@@ -262,6 +262,35 @@ static void test_not_too_many(UNUSED void **state)
     assert_true(cluster_ask(cluster, &q, on_answered, NULL));
 }
 
+/* Answers are kept until the last one is there: not more than there is room for. */
+static void test_answers_have_a_limit(UNUSED void **state)
+{
+    enum { BIG = 1 << 20 };
+    unsigned most = CLUSTER_HELD_MAX / BIG, taken = 0;
+    struct buf payload = {0};
+    char own[64];
+    snprintf(own, sizeof(own), "heliod:w:%s", id());
+    for (int round = 0; round < 2; round++) { /* what was held is given back */
+        ask();
+        redis_says(BUS_TEXT, OTHER " {}");
+        for (unsigned i = 0; i < most + 5; i++) {
+            buf_clear(&payload);
+            buf_printf(&payload,
+                       "{\"ask\":%d,\"from\":\"33333333-3333-4333-8333-%012u\","
+                       "\"about\":{},\"answer\":{\"x\":\"%0*d\"}}",
+                       round + 1, i, BIG - 8, 0);
+            bus_fake_receive(&bus, own, buf_cstr(&payload));
+        }
+        while (ends == 0)
+            event_base_loop(net.base, EVLOOP_ONCE);
+        taken = 0;
+        for (const char *p = buf_cstr(&heard); (p = strstr(p, " stranger {")); p++)
+            taken++;
+        assert_int_equal(taken, most);
+    }
+    buf_free(&payload);
+}
+
 static void test_end_with_questions_under_way(UNUSED void **state)
 {
     ask();
@@ -344,6 +373,7 @@ int main(void)
         TEST(test_strangers_count_but_nobody_waits_for_them),
         TEST(test_redis_does_not_do_it),
         TEST(test_not_too_many),
+        TEST(test_answers_have_a_limit),
         TEST(test_end_with_questions_under_way),
         TEST(test_questions_are_answered),
         TEST(test_nonsense),

@@ -76,6 +76,18 @@ static void test_a_page_ends_where_somebody_stopped(UNUSED void **state)
                         "\"next\":\"/ws b\"}\n");
 }
 
+/* Whoever stopped first, and whatever order the answers come in. */
+static void test_the_first_stop_counts(UNUSED void **state)
+{
+    member("{\"rows\":[[\"/ws\",\"a\",1],[\"/ws\",\"c\",1]],\"more\":true}");
+    member("{\"rows\":[[\"/ws\",\"b\",1]],\"more\":true}");
+    member("{\"rows\":[[\"/ws\",\"d\",1]],\"more\":true}");
+    assert_string_equal(merge(CLUSTER_ROOMS, "", 10),
+                        "{\"rooms\":[{\"room\":\"a\",\"endpoint\":\"/ws\",\"members\":1},"
+                        "{\"room\":\"b\",\"endpoint\":\"/ws\",\"members\":1}],"
+                        "\"next\":\"/ws b\"}\n");
+}
+
 static void test_connections(UNUSED void **state)
 {
     member("{\"total\":5,\"rows\":[[\"1\",\"u\",\"/ws\"],[\"3\",null,\"/ws\"]],"
@@ -247,6 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_rooms_are_summed_in_order, teardown),
         cmocka_unit_test_teardown(test_a_page_ends_where_somebody_stopped, teardown),
+        cmocka_unit_test_teardown(test_the_first_stop_counts, teardown),
         cmocka_unit_test_teardown(test_connections, teardown),
         cmocka_unit_test_teardown(test_who_did_not_answer_is_named, teardown),
         cmocka_unit_test_teardown(test_stats, teardown),
