@@ -8,6 +8,7 @@ import websockets
 
 from client import connect, entered
 from conftest import SLACK, eventually
+from inbox import KEY as KEY_OF_API, post
 from rawws import Raw, frame
 from test_events import static
 from test_signaling import PATH, endpoint, enter, knock, left, pair, two  # noqa: F401 (a fixture)
@@ -167,6 +168,88 @@ async def test_a_worker_that_retires_is_told_of_once(two):
     assert await doctor.get() == left(peers[0], 1001, "lost")
     await asyncio.sleep(0.5)
     await doctor.silent()
+
+
+def ticket(b, user, endpoint):
+    return json.loads(b.ctl("--json", "ticket", user, "--endpoint", endpoint).stdout)["ticket"]
+
+
+BELL, CALL = "/bell/", PATH + "/{room}/{role}"
+
+
+@pytest.mark.parametrize("end", ["reload", "stop", "kill redis"])
+async def test_everything_is_under_way_when_the_end_comes(broker, redis_server, end):
+    """Tickets, entries, leases and questions are at a Redis that stands still; what answers comes to nobody."""
+    r = redis_server()
+    auth = {"auth": {"method": "ticket"}}
+    b = broker(redis={"url": r.url}, shutdown_timeout="1s", log={"level": "debug"}, endpoints=[
+        {"path": BELL, "protocol": "notifications", **auth},
+        {"path": CALL, "protocol": "signaling", "room_size": 3, "grace": "1s", **auth},
+        {"path": "/echo", "protocol": "echo"}])
+    reader = await connect(b.url, f"{BELL}?token={ticket(b, 'ann', BELL)}")
+    assert (await reader.get())["type"] == "connection_established"
+    doctor = await enter(b, "r1", "doctor", token=ticket(b, "ann", CALL))
+    tickets = [ticket(b, f"u{n}", where) for n, where in enumerate((BELL, CALL) * 4)]
+    r.proc.send_signal(signal.SIGSTOP)
+    try:
+        late = [await connect(b.url, f"{BELL if n % 2 == 0 else PATH + '/r1/patient'}?token={t}") for n, t in enumerate(tickets)]
+        await reader.raw('{"type":"mark_all_read"}')
+        await doctor.say("offer")
+        await asyncio.sleep(0.3)
+        for c in late[:4]:
+            c.ws.transport.abort()
+        if end == "reload":
+            b.write(endpoints=[{"path": "/echo", "protocol": "echo"}])
+            b.ctl("reload")
+            for c in (*late, reader, doctor):
+                c.ws.transport.abort()
+            await asyncio.sleep(0.1)
+            for row in b.rows("show", "connections"):  # nobody listens to those who wait for Redis
+                b.ctl("kick", "client", row["id"], check=False)
+            eventually(lambda: not [x for x in b.rows("show", "connections") if x.get("endpoint")], 10, "all have gone")
+            await asyncio.sleep(1.2)  # their endpoints end at the full second
+        elif end == "stop":
+            b.signal(signal.SIGTERM)
+            assert b.proc.wait(20 * SLACK) == 0
+        else:
+            r.kill()
+            eventually(lambda: b.http()[0] == 503, 20, "down")
+            for c in late[4:]:
+                assert (await c.closed())[0] == 4503
+    finally:
+        if r.proc.poll() is None:
+            r.proc.send_signal(signal.SIGCONT)
+    if end == "reload":
+        b.wait_ready()
+        b.write(endpoints=[{"path": CALL, "protocol": "signaling"}])
+        b.ctl("reload")
+        await pair(b, b, "r2")
+
+
+# ── what names and tokens may be made of ──
+
+async def test_users_of_any_name_have_inboxes_of_their_own(broker):
+    b = broker(api_keys=[{"name": "tests", "key": KEY_OF_API}], endpoints=[{"path": BELL, "protocol": "notifications", "auth": {"method": "ticket"}}])
+    users = ["a", "{u:a}", "a}:order", "u:a", "a\nb", "a\x00b", "a\x00", " a", "*", "../a", "all", "é" * 256, "x" * 512, '"', "a:b", "ℝ{}"]
+    tabs = {}
+    for u in users:
+        status, answer = await asyncio.to_thread(post, b, {"user": u, "endpoint": BELL}, "/api/tickets")
+        assert status == 200, (u, answer)
+        tabs[u] = await connect(b.url, f"{BELL}?token={answer['ticket']}")
+        first = await tabs[u].get()
+        assert (first["user"], first["unread_count"]) == (u, 0)
+    for n, u in enumerate(users):
+        status, answer = await asyncio.to_thread(post, b, {"user": u, "notification": {"id": "same", "n": n}})
+        assert (status, answer) == (200, {"ids": {u: "same"}})
+    for n, u in enumerate(users):
+        got = (await tabs[u].get())["notification"]
+        assert (got["id"], got["n"]) == ("same", n)
+        assert await tabs[u].get() == {"type": "unread_count", "count": 1}
+        await tabs[u].raw('{"type":"ping"}')
+        assert await tabs[u].get() == {"type": "pong"}
+    for u in ("", "x" * 513):
+        assert (await asyncio.to_thread(post, b, {"user": u, "endpoint": BELL}, "/api/tickets"))[0] == 400
+        assert (await asyncio.to_thread(post, b, {"user": u, "notification": {}}))[0] == 400
 
 
 # ── brokers that share nothing but Redis ──
