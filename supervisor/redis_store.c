@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,20 +29,44 @@ static int check_owner(const char *dir, int fd, uid_t uid, struct err *e)
     return 0;
 }
 
+/* Made by us just now: nobody can have put another in its place but whoever could make it
+ * there himself. */
+static int give_away(const char *dir, uid_t uid, gid_t gid, struct err *e)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int rc = 0;
+    if (fd < 0 || fchown(fd, uid, gid) < 0)
+        rc = err_errno(e, "redis.persist: cannot give %s to user %u", dir, uid);
+    fd_close(&fd);
+    return rc;
+}
+
+/* With the rights that redis-server will have on the way there. */
+static int open_as(const char *dir, uid_t uid, gid_t gid)
+{
+    int old_gid = setfsgid(gid), old_uid = setfsuid(uid);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int why = errno;
+    setfsuid((uid_t)old_uid);
+    setfsgid((gid_t)old_gid);
+    errno = why;
+    return fd;
+}
+
 static int open_dir(const char *dir, uid_t uid, gid_t gid, struct err *e)
 {
+    int fd = -1;
     bool is_new = mkdir(dir, 0700) == 0;
     if (!is_new && errno != EEXIST)
         return err_errno(e, "redis.persist: cannot make %s", dir);
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, "redis.persist: cannot use %s", dir);
-    if (is_new && geteuid() == 0 && fchown(fd, uid, gid) < 0)
-        err_errno(e, "redis.persist: cannot give %s to user %u", dir, uid);
-    else if (check_owner(dir, fd, uid, e) == 0)
-        return fd;
-    fd_close(&fd);
-    return -1;
+    bool is_given = !is_new || geteuid() != 0 || give_away(dir, uid, gid, e) == 0;
+    if (is_given && (fd = open_as(dir, uid, gid)) < 0)
+        err_errno(e, "redis.persist: user %u cannot use %s", uid, dir);
+    else if (is_given && check_owner(dir, fd, uid, e) < 0)
+        fd_close(&fd);
+    if (fd < 0 && is_new)
+        rmdir(dir);
+    return fd;
 }
 
 /* Two servers that write one file would ruin it. */

@@ -524,6 +524,16 @@ def test_persist_of_another_user(workdir, broker):
 
 
 @pytest.mark.skipif("os.geteuid() != 0")
+def test_persist_out_of_reach(workdir, broker):
+    workdir.chmod(0o755)
+    (workdir / "closed").mkdir(mode=0o700)
+    (workdir / "others").mkdir(mode=0o700)
+    for name, store, why in (("c", workdir / "closed" / "store", "Permission denied"), ("o", workdir / "others", "Permission denied")):
+        log = refused_start(broker(name, wait=False, user="nobody", redis={"persist": str(store)}, **inboxes(["kai"])))
+        assert f"cannot use {store}" in log and why in log
+
+
+@pytest.mark.skipif("os.geteuid() != 0")
 async def test_persist_of_the_workers_user(workdir, broker):
     workdir.chmod(0o755)
     b = broker(user="nobody", redis={"persist": str(workdir / "store")}, **inboxes(["kai"]))
