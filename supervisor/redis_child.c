@@ -331,6 +331,8 @@ NORETURN static void become_redis(const struct redis_child *r, int output, pid_t
         "redis-server", "--port", "0", "--unixsocket", r->socket.sun_path,
         "--unixsocketperm", "700", "--save", "", "--appendonly", keeps, "--dir", dir,
         "--daemonize", "no", "--loglevel", "warning", "--logfile", "",
+        /* a write that waits for a slow disk's fsync would be lost with its process */
+        "--appendfsync", "always",
         /* the default for pubsub (32 MB) would cut a busy worker off */
         "--client-output-buffer-limit", "pubsub", "256mb", "64mb", "60", NULL};
     int null = open("/dev/null", O_RDONLY);
