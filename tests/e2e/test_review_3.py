@@ -252,6 +252,24 @@ async def test_users_of_any_name_have_inboxes_of_their_own(broker):
         assert (await asyncio.to_thread(post, b, {"user": u, "notification": {}}))[0] == 400
 
 
+# ── much at once ──
+
+async def test_a_stream_full_of_large_notifications_leaves_room_for_others(broker, redis_server):
+    """It once filled redis.queue: /ready said 503, nobody could enter, and the entries waited for ten seconds."""
+    r = redis_server()
+    b = broker(redis={"url": r.url}, endpoints=[{"path": BELL, "protocol": "notifications", "auth": {"method": "ticket"}}])
+    c = r.client()
+    body = {"users": [f"u{n}" for n in range(20)], "notification": {"text": "x" * 60000}}
+    bulk = c.pipeline()
+    for n in range(32):
+        bulk.xadd("heliod:notify", {"body": json.dumps(body), "id": f"bulk-{n}"})
+    bulk.execute()
+    seen = set()
+    eventually(lambda: seen.add(b.http()[0]) or c.xlen("heliod:notify") == 0, 3, "all are stored")
+    assert seen == {200}
+    assert [c.hlen("heliod:inbox:{u:u%d}:texts" % n) for n in (0, 19)] == [32, 32]
+
+
 # ── brokers that share nothing but Redis ──
 
 async def test_brokers_with_another_prefix_hear_nothing_of_each_other(broker, redis_server):

@@ -3,10 +3,6 @@
 #include "common/mem.h"
 #include "worker/hub/inbox_notice.h"
 
-/* Scripts under way at once: with the longest notification less than a quarter of what
- * redis.queue holds by default. */
-#define WINDOW 16
-
 struct post;
 struct letter { /* one script under way */
     struct post *post;
@@ -19,7 +15,7 @@ struct post {
     struct notice notice;
     inbox_posted_fn fn;
     void *ctx;
-    struct letter letters[WINDOW];
+    struct letter letters[INBOX_POST_WINDOW];
     size_t sent, under_way, stored;
     bool is_sending;
     enum bus_reply_type failure; /* BUS_TEXT: none */
@@ -100,7 +96,8 @@ static void send_on(struct post *p)
     if (p->is_sending)
         return;
     p->is_sending = true;
-    while (p->failure == BUS_TEXT && p->under_way < WINDOW && p->sent < letters_of(p))
+    while (p->failure == BUS_TEXT && p->under_way < INBOX_POST_WINDOW &&
+           p->sent < letters_of(p))
         send_one(p);
     p->is_sending = false;
     if (p->under_way == 0)

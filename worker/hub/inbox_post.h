@@ -6,6 +6,10 @@
 
 #include "worker/hub/inbox.h"
 
+/* Scripts of one post that are under way at once: with the longest notification less than
+ * a quarter of what redis.queue holds by default. */
+#define INBOX_POST_WINDOW 16
+
 struct inbox_posted {
     enum bus_reply_type type; /* BUS_TEXT: all is stored; else how it failed … */
     struct str why;           /* … and Redis' own words */

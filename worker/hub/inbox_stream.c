@@ -13,8 +13,9 @@
 #define LOOK_MS 200
 #define SOON_MS 10
 #define DOWN_MS 1000
-#define CLAIM_EVERY 10       /* looks */
-#define ABANDONED_MS "10000" /* much longer than it takes to store a batch */
+#define LOAD_MAX (1024 * 1024) /* what is in a stream must not fill redis.queue */
+#define CLAIM_EVERY 10         /* looks */
+#define ABANDONED_MS "10000"   /* much longer than it takes to store a batch */
 
 extern const struct str inbox_stream_lua;
 static struct script script = {.text = &inbox_stream_lua};
@@ -26,10 +27,12 @@ struct inbox_stream {
     struct event timer;
     int64_t wait_ms;
     unsigned looks;
-    bool is_gone; /* freed when what is under way has been answered */
-    bool is_asking;
-    struct buf batch; /* what the last look found */
-    size_t under_way; /* entries of it that are being stored */
+    bool is_gone;     /* freed when what is under way has been answered */
+    bool is_busy;     /* looking, or going through the batch */
+    struct buf batch; /* what the last look found … */
+    struct str left;  /* … and has not been begun */
+    size_t under_way; /* entries of it that are being stored … */
+    size_t load;      /* … and bytes that they may have on their way to Redis */
     struct buf done;  /* ids of entries that may be acknowledged, NUL behind each … */
     size_t done_n;    /* … and how many */
     struct log_limit malformed;
@@ -42,6 +45,7 @@ struct entry {
 /* An entry that is being stored. */
 struct errand {
     struct inbox_stream *s;
+    size_t load;
     char id[64];
 };
 
@@ -99,6 +103,9 @@ static void pass_over(struct inbox_stream *s, struct str id, const char *why)
                  log_esc(id), swallowed, why);
 }
 
+static void go_on(struct inbox_stream *s, bool was_worth_it);
+
+/* Some answers come at once: they find us busy. */
 static void on_posted(void *ctx, const struct inbox_posted *p)
 {
     struct errand *a = ctx;
@@ -110,9 +117,11 @@ static void on_posted(void *ctx, const struct inbox_posted *p)
     } else {
         log_debug("an entry of the stream is tried again later entry=%s", a->id);
     }
+    s->under_way--;
+    s->load -= a->load;
     free(a);
-    if (--s->under_way == 0 && !s->is_asking)
-        rest(s, p->type == BUS_TEXT);
+    if (!s->is_busy)
+        go_on(s, p->type == BUS_TEXT);
 }
 
 /* Without an id of its own a notification has the entry's: should this worker die before
@@ -123,14 +132,17 @@ static void store(struct inbox_stream *s, const struct entry *e)
     struct buf own = {0};
     struct errand *a = NEW(struct errand);
     a->s = s;
+    a->load = INBOX_POST_WINDOW * e->body.n;
     snprintf(a->id, sizeof(a->id), STR_FMT, STR_ARG(e->id));
     if (!e->own_id.n)
         buf_printf(&own, "stream-%s", a->id);
     s->under_way++;
+    s->load += a->load;
     int rc = inbox_post(s->hub, &s->limits, e->body,
                         e->own_id.n ? e->own_id : buf_view(&own), on_posted, a, &why);
     if (rc != 0) {
         s->under_way--;
+        s->load -= a->load;
         pass_over(s, e->id, why.text);
         free(a);
     }
@@ -143,12 +155,12 @@ static bool take_entry(struct str *from, struct entry *e)
            netstring_take(from, &e->body) && netstring_take(from, &e->own_id);
 }
 
+/* As far as the load permits; returns how many that were. */
 static size_t go_through(struct inbox_stream *s)
 {
-    struct str rest_of = buf_view(&s->batch);
     struct entry e;
     size_t n = 0;
-    for (; take_entry(&rest_of, &e); n++) {
+    for (; s->load < LOAD_MAX && take_entry(&s->left, &e); n++) {
         if (!e.wrong.n) {
             store(s, &e);
             continue;
@@ -161,23 +173,30 @@ static size_t go_through(struct inbox_stream *s)
     return n;
 }
 
+static void go_on(struct inbox_stream *s, bool was_worth_it)
+{
+    s->is_busy = true;
+    size_t n = go_through(s);
+    s->is_busy = false;
+    if (s->under_way == 0)
+        rest(s, was_worth_it || n > 0);
+}
+
 /* ---- looking ---- */
 
 static void on_found(void *ctx, const struct bus_reply *r)
 {
     struct inbox_stream *s = ctx;
-    size_t n = 0;
     inbox_note_refusal(r);
+    s->left = STR_NONE;
     if (r->type == BUS_TEXT && !s->is_gone) {
         buf_clear(&s->done);
         s->done_n = 0;
         buf_clear(&s->batch);
         buf_str(&s->batch, r->text);
-        n = go_through(s);
+        s->left = buf_view(&s->batch);
     }
-    s->is_asking = false;
-    if (s->under_way == 0)
-        rest(s, n > 0);
+    go_on(s, false);
 }
 
 /* Those that are dealt with are named in the next look that succeeds. */
@@ -195,7 +214,7 @@ static void look(struct inbox_stream *s)
     args[n++] = s->looks++ % CLAIM_EVERY ? STR("0") : STR(ABANDONED_MS);
     for (size_t i = 0; i < s->done_n; i++)
         args[n++] = str_split(done, '\0', &done);
-    s->is_asking = true;
+    s->is_busy = true;
     hub_eval(s->hub, &script, keys, 1, args, n, on_found, s);
     free(args);
 }
@@ -226,6 +245,7 @@ void inbox_stream_free(struct inbox_stream *s)
         return;
     evtimer_del(&s->timer);
     s->is_gone = true;
-    if (!s->is_asking && s->under_way == 0)
+    s->left = STR_NONE;
+    if (!s->is_busy && s->under_way == 0)
         free_stream(s);
 }
