@@ -50,21 +50,35 @@ static void compose(const struct notice *n, struct buf *out)
     buf_char(out, '}');
 }
 
+static void wrap(const char *before, struct str inner, const char *after, struct buf *out)
+{
+    buf_clear(out);
+    buf_str(out, str_of(before));
+    buf_str(out, inner);
+    buf_str(out, str_of(after));
+}
+
+/* Wherever it stands on its way to clients. */
 static void check_composed(const struct notice *n, struct str came)
 {
     enum { ID, CREATED, READ, MEMBERS };
     struct scan_member m[MEMBERS] = {{"id"}, {"created_at"}, {"read"}};
     struct buf out = {0}, answer = {0}, scratch = {0};
+    struct inbox_state state;
+    struct str text;
+    int64_t version;
     compose(n, &out);
     BUG_ON(scan_text(buf_view(&out), m, MEMBERS) != SCAN_OBJECT);
     BUG_ON(m[ID].seen != 1 || m[CREATED].seen != 1 || m[READ].seen != 1);
     BUG_ON(m[READ].value.type != SCAN_FALSE);
     BUG_ON(!str_eq(scan_string(&m[ID].value, &scratch), buf_view(&n->id)));
     check_others(came, buf_view(&out));
-    buf_str(&answer, STR("{\"notifications\":["));
-    buf_str(&answer, buf_view(&out));
-    buf_str(&answer, STR("]}"));
+    wrap("{\"notifications\":[", buf_view(&out), "]}", &answer);
     BUG_ON(scan_text(buf_view(&answer), NULL, 0) != SCAN_OBJECT);
+    wrap("{\"version\":1,\"count\":1,\"unread\":[", buf_view(&out), "]}", &answer);
+    BUG_ON(!inbox_state_read(buf_view(&answer), &state));
+    wrap("n7 {\"type\":\"notification\",\"notification\":", buf_view(&out), "}", &answer);
+    BUG_ON(inbox_news_read(buf_view(&answer), &version, &text) != 'n' || version != 7);
     buf_free(&out);
     buf_free(&answer);
     buf_free(&scratch);
