@@ -283,3 +283,17 @@ async def test_brokers_with_another_prefix_hear_nothing_of_each_other(broker, re
     assert await one.get() == left(two_, 1000, "left")
     for c in (one, three, four):
         await c.silent()
+
+
+# ── what a path may be made of ──
+
+@pytest.mark.parametrize("segment", ["%FF%7B", "%7B%C3", "%7B%0D%0A%00x", "%7B%22%5C", "%7B" + "%F0%9F%98%80" * 30, "%ED%A0%80%7B", "%7B%1B%5B31m", "%7B%C2%9B"])
+async def test_a_refusal_shows_what_was_wrong_as_text(broker, segment):
+    b = broker(**endpoint())
+    raw = Raw(b.port).open(f"{PATH}/{segment}/doctor")
+    fin, opcode, payload = raw.frame()
+    reason = payload[2:].decode()  # UTF-8, else the client would fail the connection with a riddle
+    assert (opcode, payload[:2]) == (8, (4400).to_bytes(2, "big"))
+    assert reason.startswith("The room in the path ") and len(payload) <= 125 and reason.isprintable(), reason
+    status, body = b.http(f"{PATH}/{segment}/doctor")
+    assert status == 400 and json.loads(body)["message"].isprintable()

@@ -2,6 +2,8 @@
 
 #include <stdarg.h>
 
+#define SHOWN_MAX 120 /* bytes of outside text in a message */
+
 static bool is_placeholder(struct str segment)
 {
     return segment.n && segment.p[0] == '{';
@@ -72,6 +74,17 @@ static void PRINTF(3, 4)
     va_end(args);
 }
 
+/* It may hold a brace, and then anything. */
+static void blame_unset(struct str segment, const char *name, struct refusal *why)
+{
+    struct buf shown = {0};
+    buf_escape(&shown, segment, SHOWN_MAX);
+    blame(why, "Set the variable that the page builds the URL from.",
+          "The %s in the path is `%s`: a variable of the page is not set.", name,
+          buf_cstr(&shown));
+    buf_free(&shown);
+}
+
 /* What is wrong with one segment? name: "room" or "role". */
 static bool judge(struct str raw, const char *name, char *text, struct str *out,
                   struct refusal *why)
@@ -85,9 +98,7 @@ static bool judge(struct str raw, const char *name, char *text, struct str *out,
         return false;
     }
     if (is_whole && is_unset(*out)) {
-        blame(why, "Set the variable that the page builds the URL from.",
-              "The %s in the path is `%.*s`: a variable of the page is not set.", name,
-              STR_ARG(*out));
+        blame_unset(*out, name, why);
         return false;
     }
     while (is_whole && good < n && route_is_segment_char(text[good]))
