@@ -11,7 +11,7 @@ from conftest import SLACK, eventually
 from inbox import KEY as KEY_OF_API, post
 from rawws import Raw, frame
 from test_events import static
-from test_signaling import PATH, endpoint, enter, knock, left, pair, two  # noqa: F401 (a fixture)
+from test_signaling import PATH, endpoint, enter, enter_on, knock, left, pair, two  # noqa: F401 (a fixture)
 
 KEY = b"heliod:sig:" + PATH.encode() + b"/{room}/{role}:r1"
 
@@ -158,16 +158,30 @@ async def test_a_path_that_changes_its_protocol(broker):
     await entered(b.url, "/n", "token-ann")
 
 
-async def test_a_worker_that_retires_is_told_of_once(two):
-    a, b = two(workers=2)
-    doctor = await enter(a, "r1", "doctor")
-    peers = [await enter(b, "r1", "patient")]
-    assert (await doctor.get())["id"] == peers[0].id
-    b.signal(signal.SIGTERM)
-    assert await peers[0].closed() == (1001, "Server shutting down")
-    assert await doctor.get() == left(peers[0], 1001, "lost")
-    await asyncio.sleep(0.5)
+async def test_a_worker_that_retires_is_told_of_once(broker):
+    """With a peer that answers the Close, and one that never does."""
+    b = broker(workers=2, retire_timeout="500ms", shutdown_timeout="1s", **endpoint(room_size=3))
+    doctor = await enter_on(b, 0, "r1", "doctor")
+    patient = await enter_on(b, 1, "r1", "patient")
+    while True:
+        raw = Raw(b.port).open(PATH + "/r1/nurse")
+        deaf = json.loads(raw.frame()[2])
+        if next(r["slot"] for r in b.rows("show", "connections") if r["id"] == deaf["id"]) == 1:
+            break
+        raw.send(frame(1, b'{"type":"leave"}'))
+    b.write(workers=1)
+    b.ctl("reload")
+    gone = {}
+    while len(gone) < 2:
+        m = await doctor.get(20 * SLACK)
+        if m["type"] == "user-left" and m["id"] in (patient.id, deaf["id"]):
+            assert m["id"] not in gone
+            gone[m["id"]] = (m["code"], m["reason"])
+    assert gone == {patient.id: (1012, "lost"), deaf["id"]: (1012, "lost")}
+    eventually(lambda: [w["slot"] for w in b.workers(None)] == [0], 20, "one worker is left")
     await doctor.silent()
+    again = await enter(b, "r1", "patient")
+    assert again.joined["peers"] == [doctor.me]
 
 
 def ticket(b, user, endpoint):
