@@ -16,6 +16,7 @@ import pytest
 import websockets
 
 import client
+import test_jwt
 from client import connect
 from conftest import SLACK, eventually
 from rawws import Raw, frame
@@ -432,6 +433,26 @@ async def test_the_same_user_takes_over_at_once(two):
     rows = [r for n in (a, b) for r in n.rows("show", "connections") if r["state"] == "open"]
     assert {(r["user"], r["role"]) for r in rows} == {("ann", "doctor"), ("bob", "patient")}
     assert "token-" not in a.log() + b.log()
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+async def test_a_token_expires(two, enforced):
+    auth = {"method": "jwt", "key": test_jwt.SECRET, "algorithms": ["HS256"], "leeway": "0s", "enforce_expiry": enforced}
+    a, b = two(auth=auth)
+    now = time.time()
+    doctor = await enter(a, "r1", "doctor", token=test_jwt.token(sub="ann", exp=int(now) + 3600))
+    patient = await enter(b, "r1", "patient", token=test_jwt.token(sub="bob", exp=int(now) + 2))
+    assert (await doctor.get())["id"] == patient.id
+    if enforced:
+        assert await patient.closed() == (4001, "Token expired")
+        assert time.time() >= int(now) + 2
+        assert await doctor.get() == left(patient, 4001, "lost")
+        late = await knock(b, "r1", "patient", token=test_jwt.token(sub="bob", exp=int(now) + 2))
+        assert await late.closed() == (4001, "Unauthorized")
+    else:
+        await asyncio.sleep(int(now) + 3 - time.time())  # what does not happen has to be waited for
+        await patient.silent()
+    await doctor.silent()
 
 
 async def test_two_who_replace_the_same_holder(two):

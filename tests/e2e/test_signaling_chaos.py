@@ -135,6 +135,13 @@ async def test_chaos(broker, redis_server, grace):
         eventually(lambda: n.http()[0] == 200, 20, "all is up")
     await some(3)
     await quiet(watchers, nodes)
+    for pid in [w["pid"] for w in nodes[1].workers()] + [nodes[1].proc.pid]:
+        os.kill(pid, signal.SIGKILL)
+    nodes[1].proc.wait()
+    await quiet(watchers, nodes[:1])
+    nodes.pop()
+    await some(3)
+    await quiet(watchers, nodes)
     live = [w for w in watchers if w.alive]
     for n, w in enumerate(live):
         await w.c.ws.send(json.dumps({"type": "mark", "n": n}))

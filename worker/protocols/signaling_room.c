@@ -5,8 +5,6 @@
 #include "worker/protocols/signaling_ice.h"
 #include "worker/ws/wire.h"
 
-#define ROOM "signaling"
-
 /* ---- life ---- */
 
 static void on_news(struct topic *t, struct str payload);
