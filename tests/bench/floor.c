@@ -126,18 +126,23 @@ static void tell_at_once(struct conn *by, const char *p, size_t n)
             put(r->members[i]->fd, p, n);
 }
 
-static void remember(struct conn *by, const char *p, size_t n)
+static char *room_in_turn(size_t n)
 {
-    struct room *r = by->room;
     if (turn.n + n > turn.cap) {
         turn.cap = 2 * (turn.n + n);
         turn.p = realloc(turn.p, turn.cap);
     }
+    return turn.p + turn.n;
+}
+
+/* n bytes have been put where room_in_turn() said. */
+static void remember(struct conn *by, size_t n)
+{
+    struct room *r = by->room;
     if (r->said_n == r->said_cap) {
         r->said_cap = r->said_cap ? 2 * r->said_cap : 4;
         r->said = realloc(r->said, r->said_cap * sizeof *r->said);
     }
-    memcpy(turn.p + turn.n, p, n);
     r->said[r->said_n++] = (struct said){by, turn.n, n};
     turn.n += n;
     if (!r->listed)
@@ -201,14 +206,16 @@ static bool upgrade(struct conn *c, char *head)
     return true;
 }
 
-/* Unmasks p[0, n) and moves it so that it stands behind a header of its own without key.
- */
-static char *unmasked(char *frame, size_t h, size_t n)
+/* The frame without its key; returns its length. */
+static size_t unmask(char *restrict to, const char *restrict frame, size_t h, size_t n)
 {
     uint64_t key = 0, word;
-    char *p = frame + h, *to = p - 4;
+    const char *p = frame + h;
     memcpy(&key, p - 4, 4);
     key |= key << 32;
+    memcpy(to, frame, h - 4);
+    to[1] &= 127;
+    to += h - 4;
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
         memcpy(&word, p + i, 8);
@@ -217,15 +224,22 @@ static char *unmasked(char *frame, size_t h, size_t n)
     }
     for (; i < n; i++)
         to[i] = (char)(p[i] ^ (char)(key >> 8 * (i & 3)));
-    frame[1] &= 127;
-    return frame;
+    return h - 4 + n;
 }
 
-/* One frame after the other; echoes go out together. Returns what was left, -1: closed.
- */
-static ssize_t take_frames(struct conn *c, char *p, size_t n)
+static void keep(struct conn *c, const char *p, size_t n)
 {
-    char *out = p; /* echoes move together over the keys that are gone */
+    if (n && !c->part)
+        c->part = malloc(IN_BYTES);
+    if (n)
+        memcpy(c->part, p, n);
+    c->part_n = (uint32_t)n;
+}
+
+/* One frame after the other; echoes go out together. False: closed. */
+static bool take_frames(struct conn *c, const char *p, size_t n)
+{
+    static char out[sizeof in];
     size_t out_n = 0;
     while (n >= 6) {
         const unsigned char *b = (const unsigned char *)p;
@@ -237,28 +251,22 @@ static ssize_t take_frames(struct conn *c, char *p, size_t n)
         if (n < h + length)
             break;
         if ((b[0] & 15) == 8)
-            return -1;
-        unmasked(p, h, length);
-        size_t whole = h - 4 + length;
-        if (!c->room) {
-            memmove(out + out_n, p, whole);
-            out_n += whole;
-        } else if (coalesces) {
-            remember(c, p, whole);
-        } else {
-            tell_at_once(c, p, whole);
+            return false;
+        if (c->room && coalesces)
+            remember(c, unmask(room_in_turn(h + length), p, h, length));
+        else
+            out_n += unmask(out + out_n, p, h, length);
+        if (c->room && !coalesces) {
+            tell_at_once(c, out, out_n);
+            out_n = 0;
         }
         p += h + length;
         n -= h + length;
     }
     if (out_n)
         put(c->fd, out, out_n);
-    if (n) {
-        c->part = c->part ? c->part : malloc(IN_BYTES);
-        memcpy(c->part, p, n);
-    }
-    c->part_n = (uint32_t)n;
-    return (ssize_t)n;
+    keep(c, p, n);
+    return true;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -275,7 +283,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
         in[got] = 0;
         good = upgrade(c, in);
     } else if (good) {
-        good = take_frames(c, in, c->part_n + (size_t)got) >= 0;
+        good = take_frames(c, in, c->part_n + (size_t)got);
     }
     if (!good)
         drop(c);
