@@ -41,27 +41,36 @@ def shown(s):
     return f"{number(s['median'])} ({number(s['min'])}–{number(s['max'])})"
 
 
+def has_failed(row):
+    return any("failed" in r for r in row.get("runs", []))
+
+
 def cell(row, key):
     if row is None:
         return "–"
     if key not in row:
-        return "failed"
-    return shown(row[key]) + ("\\*" if row["disturbed"] else "")
+        return "failed" if has_failed(row) else "?"
+    return shown(row[key]) + ("\\*" if row["disturbed"] and not key.endswith("bytes") else "")
 
 
 def ratio(w, name, key):
     s = w["heliod_ratio_to"].get(name, {}).get(key)
+    row = w["servers"].get(name)
     if s:
-        return f"{s['median']:.2f}"
-    return "failed" if name in w["servers"] else "–"
+        disturbed = row["disturbed"] or w["servers"]["heliod"]["disturbed"]
+        return f"{s['median']:.2f}" + ("\\*" if disturbed and key != "bytes" else "")
+    return "–" if row is None else "failed" if has_failed(row) else "?"
 
 
 def head(results):
     m, v = results["machine"], results["versions"]
     kind = "virtual " if m["virtual"] else ""
     versions = ", ".join(f"{title} {v[name]}" for name, title in [("heliod", "heliod"), *PEERS] if v.get(name))
+    seen = [d for w in results["workloads"].values() for d in w.get("core_distance_ns", [])]
+    apart = f", {min(seen)} to {max(seen)} ns apart" if seen and max(seen) > 1 else ""
     return (f"{results['date']}, {results['rounds']} rounds, {m['processors']} {kind}processors ({m['model']}), Linux {m['kernel']}; "
-            f"{versions}. The server has one core, the load generator the other.")
+            f"{versions}. The server has one core, the load generator the other{apart}. `*`: others took more than 15 % of the server's core, "
+            "the figure is too high.")
 
 
 def table(results):
@@ -104,19 +113,33 @@ def into_readme(results):
     README.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{after}")
 
 
+def modes_of(w):
+    return [w, *w.get("other_modes", [])]
+
+
+def same_mode(was, w):
+    """The first two modes, one of either, in which the cores were equally far apart."""
+    for a in modes_of(was):
+        for b in modes_of(w):
+            x, y = (sum(m.get("core_distance_ns", [1])) / len(m.get("core_distance_ns", [1])) for m in (a, b))
+            if max(x, y) <= 1.6 * min(x, y) and "heliod" in a["servers"] and "heliod" in b["servers"]:
+                return a, b
+    return None
+
+
 def compare(old, new):
     """heliod now ÷ heliod then: of its own figures, and of its ratios to the floor, which another day's machine moves less."""
     print(f"\n{'workload':24} {'then':>10} {'now':>10} {'now/then':>9}   ÷ floor then, now, now/then")
     for name, w in new["workloads"].items():
-        was = old["workloads"].get(name)
+        both = same_mode(old["workloads"][name], w) if name in old["workloads"] else None
         key = "bytes" if w["mode"] == "idle" else "cpu_us"
         try:
-            a, b = (x["servers"]["heliod"][key]["median"] for x in (was, w))
+            then, now = (m["servers"]["heliod"][key]["median"] for m in both)
         except (KeyError, TypeError):
-            print(f"{name:24} not in both")
+            print(f"{name:24} " + ("not with cores equally far apart" if name in old["workloads"] else "not there then"))
             continue
-        line = f"{name:24} {number(a):>10} {number(b):>10} {b / a:9.2f}"
-        ratios = [x["heliod_ratio_to"].get(x["floor"], {}).get(key, {}).get("median") for x in (was, w)]
-        if all(ratios):
-            line += f"   {ratios[0]:.2f}, {ratios[1]:.2f}, {ratios[1] / ratios[0]:.2f}"
+        line = f"{name:24} {number(then):>10} {number(now):>10} {now / then:9.2f}"
+        to_floor = [m["heliod_ratio_to"].get(w["floor"], {}).get(key, {}).get("median") for m in both]
+        if all(to_floor):
+            line += f"   {to_floor[0]:.2f}, {to_floor[1]:.2f}, {to_floor[1] / to_floor[0]:.2f}"
         print(line)

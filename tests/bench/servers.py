@@ -238,7 +238,7 @@ class Nchan(Server):
 
     def version(self):
         nchan = said("dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan")
-        return f"{said(self.program(), '-v').rpartition('/')[2]}, Nchan {re.sub('^1:|[+-].*', '', nchan)}"
+        return f"{re.sub('^1:|[+-].*', '', nchan)} in nginx {said(self.program(), '-v').rpartition('/')[2]}"
 
     def run(self, place):
         port, files = free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -270,7 +270,7 @@ class Node(Server):
         return None if installed("ws") else "the npm package ws is not installed"
 
     def version(self):
-        return f"{installed('ws')}, Node {said('node', '-v').lstrip('v')}"
+        return f"{installed('ws')} under Node {said('node', '-v').lstrip('v')}"
 
     def run(self, place):
         port = free_port()
@@ -305,7 +305,7 @@ class Ignis(Bun):
         return super().missing() or (None if installed("@venizia/ignis-helpers") else "the npm package @venizia/ignis-helpers is not installed")
 
     def version(self):
-        return f"{installed('@venizia/ignis-helpers')}, Bun {super().version()}"
+        return f"{installed('@venizia/ignis-helpers')} under Bun {super().version()}"
 
 
 def all_servers(tools):

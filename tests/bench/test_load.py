@@ -140,6 +140,19 @@ def test_ratios_pair_the_runs_of_a_round_and_leave_out_disturbed_ones():
     assert not s["servers"]["heliod"]["disturbed"]
 
 
+def test_figures_of_cores_near_and_far_are_never_put_together():
+    w = workloads.WORKLOADS[0]
+    def run(cpu, before, after=None):
+        return {"cpu_us": cpu, "others": 0.0, "stolen": 0.0, "core_distance_ns": [before, after or before]}
+    s = measure.summary(w, {"heliod": [run(2, 80), run(6, 420), run(4, 80, 400)], "floor-send": [run(2, 90), run(2, 85), run(5, 430)],
+                            "ws": [run(4, 100), run(4, 75), run(5, 70)]})
+    assert s["core_distance_ns"] == [70, 100] and s["servers"]["heliod"]["cpu_us"] == {"min": 2, "median": 2, "max": 2, "n": 1}
+    assert s["heliod_ratio_to"]["floor-send"]["cpu_us"]["median"] == 1 and s["heliod_ratio_to"]["ws"]["cpu_us"]["median"] == 0.5
+    far = s["other_modes"][0]
+    assert far["core_distance_ns"] == [420, 430] and far["heliod_ratio_to"]["floor-send"]["cpu_us"]["median"] == 1.2  # of all with all
+    assert "ws" not in far["heliod_ratio_to"]
+
+
 def test_every_workload_is_known_to_the_generator():
     import re
     dialects = set(re.findall(r'\.name = "([^"]+)"', (pathlib.Path(__file__).parent / "load_dialect.c").read_text()))
