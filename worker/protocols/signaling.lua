@@ -140,9 +140,9 @@ local function enter()
     local id, me, replaceable, holders, listens = ARGV[9],
         {role = ARGV[10], worker = caller, who = ARGV[11], session = ARGV[12]}, {}, {}, {}
     for i = 13, #ARGV do replaceable[ARGV[i]] = true end
-    lose_all(function(e) -- a worker that listens no more is dead; one that does may only be late. who '?': see renew
-        if e.code ~= 0 or e.worker == caller or e.deadline + lease <= now then return e.deadline <= now end
-        if e.who == '?' then return false end
+    lose_all(function(e) -- a worker that listens no more is dead; one that does may only be late, and so may the caller, if it
+        if e.code ~= 0 or e.deadline + lease <= now then return is_over(e) end -- is Redis that stood still. who '?': see renew
+        if e.worker == caller or e.who == '?' then return false end
         if listens[e.worker] == nil then listens[e.worker] = redis.call('PUBSUB', 'NUMSUB', stem .. e.worker)[2] > 0 end
         return not listens[e.worker]
     end)
