@@ -7,7 +7,6 @@
 #include "worker/protocols/entry.h"
 #include "worker/protocols/expiry.h"
 #include "worker/protocols/readers.h"
-#include "worker/ws/utf8.h"
 
 #define LIST_LIMIT 20 /* notifications, if the client does not say how many … */
 #define LIST_LIMIT_MAX 100
@@ -207,11 +206,10 @@ static void dispatch(struct conn *c, const struct scan_member *m)
         "list.");
 }
 
-static void on_message(struct conn *c, bool is_text, struct str text)
+static void on_message(struct conn *c, UNUSED bool is_text, struct str text)
 {
     struct scan_member m[MEMBERS] = {{"type"}, {"id"}, {"before"}, {"limit"}};
-    enum scan_type whole =
-        is_text || utf8_ok(text.p, text.n) ? scan_text(text, m, MEMBERS) : SCAN_BAD;
+    enum scan_type whole = scan_text(text, m, MEMBERS);
     if (whole == SCAN_BAD)
         refuse_message(c, "invalid-message", "The message is not JSON.");
     else if (whole != SCAN_OBJECT)
