@@ -14,12 +14,9 @@
 #include "load_conn.h"
 #include "load_feed.h"
 #include "load_flow.h"
-#include "load_stamp.h"
+#include "load_options.h"
 #include "load_watch.h"
 
-#include <arpa/inet.h>
-#include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,35 +27,6 @@
 
 #define SECOND 1000000000u
 
-enum mode {
-    MODE_ECHO,
-    MODE_FANOUT,
-    MODE_ROOMS,
-    MODE_CONNECT,
-    MODE_IDLE,
-    MODE_STORM,
-    MODES
-};
-static const char *const mode_names[MODES] = {"echo",    "fanout", "rooms",
-                                              "connect", "idle",   "storm"};
-static struct {
-    enum mode mode;
-    uint32_t conns, size, window, room_size, inflight, prime;
-    double rate, warmup, duration, settle, drain, timeout;
-    const char *feed;
-    char **tokens;
-    uint32_t tokens_n;
-} o = {.conns = 100,
-       .size = 128,
-       .window = 1,
-       .room_size = 2,
-       .inflight = 100,
-       .warmup = 0.4,
-       .duration = 1.6,
-       .settle = 0.2,
-       .drain = 5,
-       .timeout = 60};
-
 static struct {
     struct conn *conns; /* o.conns listeners, then a publisher */
     uint32_t total, opened, ready, failed, dropped;
@@ -68,17 +36,6 @@ static struct {
     struct hist entries; /* connect() until ready */
     double seconds, own_cpu;
 } run;
-
-static void die(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("bench_load: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-    exit(1);
-}
 
 /* ---- what the connections tell ---- */
 
@@ -340,153 +297,7 @@ static bool is_clean(const struct flow_account *a)
            !run.failed && !run.dropped && !feed_failure();
 }
 
-/* ---- options ---- */
-
-static void add_port(const char *ports)
-{
-    for (char *end; *ports && party.to_n < 4; ports = *end ? end + 1 : end) {
-        struct sockaddr_in a = {.sin_family = AF_INET};
-        a.sin_port = htons((uint16_t)strtoul(ports, &end, 10));
-        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        party.to[party.to_n++] = a;
-    }
-}
-
-static void read_tokens(const char *path)
-{
-    char *line = NULL;
-    size_t cap = 0;
-    FILE *f = fopen(path, "re");
-    if (!f)
-        die("%s: cannot be read", path);
-    for (ssize_t n; (n = getline(&line, &cap, f)) > 0;) {
-        line[strcspn(line, "\n")] = 0;
-        o.tokens = realloc(o.tokens, (o.tokens_n + 1) * sizeof *o.tokens);
-        o.tokens[o.tokens_n++] = strdup(line);
-    }
-    free(line);
-    fclose(f);
-}
-
-static const struct option options[] = {
-    {"port", 1, NULL, 'p'},     {"dialect", 1, NULL, 'd'},   {"path", 1, NULL, 'P'},
-    {"conns", 1, NULL, 'c'},    {"size", 1, NULL, 's'},      {"window", 1, NULL, 'w'},
-    {"rate", 1, NULL, 'r'},     {"room-size", 1, NULL, 'R'}, {"inflight", 1, NULL, 'i'},
-    {"feed", 1, NULL, 'f'},     {"tokens", 1, NULL, 't'},    {"warmup", 1, NULL, 'u'},
-    {"duration", 1, NULL, 'D'}, {"settle", 1, NULL, 'S'},    {"drain", 1, NULL, 'a'},
-    {"timeout", 1, NULL, 'T'},  {"sources", 1, NULL, 'o'},   {"prime", 1, NULL, 'm'},
-    {"pid", 1, NULL, 'x'},      {"core", 1, NULL, 'C'},      {0},
-};
-
-static void usage(void)
-{
-    char names[256];
-    dialect_list(names, sizeof names);
-    fputs("usage: bench_load MODE --port PORT[,PORT…] --dialect NAME [options]\n"
-          "modes: echo fanout rooms connect idle storm; options:",
-          stderr);
-    for (const struct option *p = options; p->name; p++)
-        fprintf(stderr, " --%s", p->name);
-    fprintf(stderr, "\ndialects: %s\n", names);
-    exit(1);
-}
-
-static uint32_t number(const char *text, uint32_t least, uint32_t most)
-{
-    char *end;
-    unsigned long v = strtoul(text, &end, 10);
-    if (*end || end == text || v < least || v > most)
-        die("%s is not a number from %u to %u", text, least, most);
-    return (uint32_t)v;
-}
-
-static void take_option(int which)
-{
-    switch (which) {
-    case 'p':
-        add_port(optarg);
-        break;
-    case 'd':
-        party.dialect = dialect_find(optarg);
-        break;
-    case 'P':
-        party.path = optarg;
-        break;
-    case 'c':
-        o.conns = number(optarg, 1, 1000000);
-        break;
-    case 's':
-        o.size = number(optarg, STAMP_BYTES, STAMP_MAX_PAYLOAD);
-        break;
-    case 'w':
-        o.window = number(optarg, 1, 1024);
-        break;
-    case 'r':
-        o.rate = atof(optarg);
-        break;
-    case 'R':
-        o.room_size = number(optarg, 2, 1000);
-        break;
-    case 'i':
-        o.inflight = number(optarg, 1, 1000000);
-        break;
-    case 'f':
-        o.feed = optarg;
-        break;
-    case 't':
-        read_tokens(optarg);
-        break;
-    case 'u':
-        o.warmup = atof(optarg);
-        break;
-    case 'D':
-        o.duration = atof(optarg);
-        break;
-    case 'S':
-        o.settle = atof(optarg);
-        break;
-    case 'a':
-        o.drain = atof(optarg);
-        break;
-    case 'T':
-        o.timeout = atof(optarg);
-        break;
-    case 'o':
-        party.sources = number(optarg, 1, 200);
-        break;
-    case 'm':
-        o.prime = number(optarg, 0, 1000000);
-        break;
-    case 'C':
-        watch_set_core((int)number(optarg, 0, 4096));
-        break;
-    case 'x':
-        if (watch_add(optarg))
-            die("--pid wants LABEL:PID, %d at most", WATCH_MAX);
-        break;
-    default:
-        usage();
-    }
-}
-
-static void take_options(int argc, char **argv)
-{
-    while (o.mode < MODES && argc > 1 && strcmp(mode_names[o.mode], argv[1]))
-        o.mode++;
-    if (argc < 2 || o.mode == MODES)
-        usage();
-    optind = 2;
-    for (int which; (which = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        take_option(which);
-    if (!party.to_n || !party.dialect || optind < argc)
-        usage();
-    if (o.mode == MODE_ROOMS && o.conns % o.room_size)
-        die("%u connections do not fill rooms of %u", o.conns, o.room_size);
-    if (o.mode <= MODE_ROOMS && !party.dialect->before)
-        die("nothing is said in %s", party.dialect->name);
-    if (o.mode == MODE_FANOUT && !o.feed && !party.dialect->pub_path)
-        die("no client publishes in %s: --feed", party.dialect->name);
-}
+/* ---- beginning ---- */
 
 static void place_conns(void)
 {
@@ -527,7 +338,7 @@ int main(int argc, char **argv)
 {
     static void (*const runs[MODES])(void) = {run_flow,    run_flow, run_flow,
                                               run_connect, run_idle, run_storm};
-    take_options(argc, argv);
+    options_take(argc, argv);
     prepare();
     runs[o.mode]();
     struct flow_account account =

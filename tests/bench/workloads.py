@@ -46,7 +46,7 @@ WORKLOADS = [
     Workload("signaling-2", "rooms of 2, the two on different workers: every message through Redis", "rooms",
              {"heliod": "signaling", "ignis": "ignis-relay", "floor-send": "floor"},
              {"conns": 200, "room-size": 2, "settle": 0.5}, nodes=2, unit="relayed message"),
-    Workload("rooms-10", "1,000 connections in rooms of 10, each saying 2 messages a second", "rooms", CLIENT,
+    Workload("rooms-10", "1,000 connections in rooms of 10, each saying 2 messages a second", "rooms", {**CLIENT, "nchan": "nchan"},
              {"conns": 1000, "room-size": 10, "rate": 2, "duration": 4, "settle": 0.5}, unit="delivery"),
     Workload("connect-echo", "opening a connection: handshake only", "connect",
              {"heliod": "echo", "floor-send": "echo", "ws": "echo", "bun": "echo", "nchan": "nchan"}, {"conns": 10000},
