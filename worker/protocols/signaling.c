@@ -50,7 +50,7 @@ static void on_message(struct conn *c, UNUSED bool is_text, struct str text)
     struct signal_parts parts;
     if (m->state != MEMBER_IN)
         return;
-    signaling_answer(m, NEWS_ALIVE);
+    signaling_heard(m);
     switch (signal_read(text, &parts)) {
     case SIGNAL_PING:
         session_reply_text(c, STR("{\"type\":\"pong\"}"));
@@ -72,7 +72,7 @@ static void on_pong(struct conn *c)
 {
     struct signaling_member *m = member_of(c);
     if (m->room)
-        signaling_answer(m, NEWS_ALIVE);
+        signaling_heard(m);
 }
 
 /* ---- birth and end ---- */

@@ -41,9 +41,10 @@ struct signaling_room {
     struct list members;  /* connections of this worker, entering ones too */
     struct list renewal;
     int64_t renew_ms;
-    unsigned busy; /* of nested begin and end */
-    bool is_known; /* the log has been followed since somebody entered here */
-    bool is_asked; /* the next renewal has the roster told */
+    int64_t away_ms; /* when somebody has been away too long; 0: nobody will have */
+    unsigned busy;   /* of nested begin and end */
+    bool is_known;   /* the log has been followed since somebody entered here */
+    bool is_asked;   /* the next renewal has the roster told */
 };
 
 enum member_state {
@@ -116,7 +117,8 @@ void entrance_begin(struct signaling_member *m, const struct session_opening *ho
 bool entrance_end(struct signaling_member *m);
 /* The log says that it is in: it is told so, and read again. */
 void entrance_done(struct signaling_member *m, struct str joined);
-/* What a holder's worker answers: NEWS_ALIVE or NEWS_GONE. */
+/* What a holder's worker answers (NEWS_ALIVE, NEWS_GONE), or the log says of it
+ * (NEWS_OUT, NEWS_AWAY). */
 void entrance_answer(struct signaling_member *m, const struct news *n);
 /* Redis may know it: the script that may let it in has been asked. */
 bool entrance_was_asked(const struct signaling_member *m);
@@ -135,8 +137,8 @@ void signaling_renew_soon(struct signaling_room *r, int64_t due_ms);
 void signaling_bury(struct signaling *s, struct str server_id);
 /* Something else than workers say was published there. */
 void signaling_malformed(struct signaling *s, const struct topic *t);
-/* The member was heard, or is leaving: whoever asked is told NEWS_ALIVE or NEWS_GONE. */
-void signaling_answer(struct signaling_member *m, enum news_type type);
+/* A member of a room was heard: whoever asked is told. */
+void signaling_heard(struct signaling_member *m);
 
 /* ---- signaling_script: calls of signaling.lua ---- */
 

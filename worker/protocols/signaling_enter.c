@@ -12,6 +12,7 @@ struct holder {
     struct uuid id;
     bool is_named;          /* by the script's last answer */
     bool is_alive, is_gone; /* gone: it did not answer, or its worker does not have it */
+    bool is_free;           /* the log says that its place is; the script will know */
 };
 
 /* The way in: credentials → subscription → script → (probe → script) → its own `in` in
@@ -177,10 +178,11 @@ static bool are_all_alive(const struct entrance *e)
     return true;
 }
 
-static bool is_one_gone(const struct entrance *e)
+static bool is_worth_asking(const struct entrance *e)
 {
     for (size_t i = 0; i < e->holders_n; i++) {
-        if (e->holders[i].is_named && e->holders[i].is_gone)
+        const struct holder *h = &e->holders[i];
+        if (h->is_named && (h->is_gone || h->is_free))
             return true;
     }
     return false;
@@ -189,7 +191,7 @@ static bool is_one_gone(const struct entrance *e)
 /* Goes on as soon as it can. */
 static void judge_holders(struct entrance *e)
 {
-    if (is_one_gone(e))
+    if (is_worth_asking(e))
         ask(e);
     else if (are_all_alive(e))
         refuse_taken(e->m);
@@ -226,7 +228,8 @@ void entrance_answer(struct signaling_member *m, const struct news *n)
     if (!h)
         return;
     h->is_alive = n->type == NEWS_ALIVE;
-    h->is_gone = !h->is_alive;
+    h->is_gone = n->type == NEWS_GONE;
+    h->is_free = n->type == NEWS_OUT || n->type == NEWS_AWAY;
     if (!e->is_asking)
         judge_holders(e);
 }

@@ -129,6 +129,15 @@ void signaling_renew_soon(struct signaling_room *r, int64_t due_ms)
     arm(r->s);
 }
 
+/* Whoever has been away too long is found so by the first renewal after that. */
+static int64_t next_renewal(struct signaling_room *r, int64_t now_ms)
+{
+    if (r->away_ms <= now_ms)
+        r->away_ms = 0;
+    int64_t next_ms = now_ms + SIGNALING_RENEW_MS;
+    return r->away_ms ? MIN(next_ms, r->away_ms) : next_ms;
+}
+
 static void renew_due(struct signaling *s, int64_t now_ms)
 {
     for (unsigned i = 0; i < RENEWALS_A_TICK && s->is_up; i++) {
@@ -137,7 +146,7 @@ static void renew_due(struct signaling *s, int64_t now_ms)
             break;
         signaling_renew(r);
         list_unlink(&r->renewal);
-        r->renew_ms = now_ms + SIGNALING_RENEW_MS;
+        r->renew_ms = next_renewal(r, now_ms);
         enqueue(s, r);
     }
 }
@@ -264,10 +273,10 @@ static void publish_answer(struct signaling *s, enum news_type type, struct str 
     buf_free(&text);
 }
 
-void signaling_answer(struct signaling_member *m, enum news_type type)
+void signaling_heard(struct signaling_member *m)
 {
     for (size_t i = 0; i < m->probes_n; i++)
-        publish_answer(m->room->s, type, signaling_name(m->room), &m->c->st.uuid,
+        publish_answer(m->room->s, NEWS_ALIVE, signaling_name(m->room), &m->c->st.uuid,
                        &m->probes[i]);
     free(m->probes);
     m->probes = NULL;

@@ -157,7 +157,6 @@ void signaling_leave(struct signaling_member *m, unsigned code, const char *reas
     }
     if (is_known)
         tell_redis(r, &m->c->st.uuid, code, reason);
-    signaling_answer(m, NEWS_GONE);
     m->room = NULL;
     list_unlink(&m->link);
     signaling_room_end(r);
@@ -167,7 +166,6 @@ void signaling_leave(struct signaling_member *m, unsigned code, const char *reas
 static void replace(struct signaling_member *m)
 {
     struct signaling_room *r = m->room;
-    signaling_answer(m, NEWS_GONE);
     m->state = MEMBER_OUT;
     m->room = NULL;
     list_unlink(&m->link);
@@ -365,10 +363,19 @@ static void on_all(struct signaling_room *r, const struct news *n)
         compare(r, n->peers, NULL);
 }
 
+/* A place is free, or can be succeeded to: who waits for the answer of its holder need
+ * not. */
+static void tell_entrants(struct signaling_room *r, const struct news *n)
+{
+    LIST_EACH_SAFE (node, &r->members)
+        entrance_answer(container_of(node, struct signaling_member, link), n);
+}
+
 static void on_out(struct signaling_room *r, const struct news *n)
 {
     static const char *const reasons[] = {"left", "lost", "replaced", "kicked"};
     struct peer *p = roster_find(&r->roster, &n->id);
+    tell_entrants(r, n);
     if (!p)
         return;
     if (p->member && !str_is(n->reason, "replaced")) {
@@ -386,11 +393,13 @@ static void on_out(struct signaling_room *r, const struct news *n)
 static void on_away(struct signaling_room *r, const struct news *n)
 {
     struct peer *p = roster_find(&r->roster, &n->id);
+    tell_entrants(r, n);
     if (p && p->member) {
         object(r);
     } else if (p) {
-        p->is_away = true; /* whoever first renews after that time finds it expired */
-        signaling_renew_soon(r, net_now(r->s->endpoint->services->net) + n->ms + 1);
+        p->is_away = true;
+        r->away_ms = net_now(r->s->endpoint->services->net) + n->ms + 1;
+        signaling_renew_soon(r, r->away_ms);
     }
 }
 
