@@ -74,6 +74,13 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+void uuid_put(struct buf *out, const struct uuid *u)
+{
+    char text[UUID_TEXT + 1];
+    uuid_text(u, text);
+    buf_put(out, text, UUID_TEXT);
+}
+
 bool uuid_parse(struct str s, struct uuid *out)
 {
     struct uuid u;

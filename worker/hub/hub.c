@@ -117,7 +117,7 @@ static bool is_own_id(const struct conn *c, struct str name)
 {
     struct uuid id;
     return c->subs.is_client && name.n == UUID_TEXT && uuid_parse(name, &id) &&
-           memcmp(id.b, c->st.uuid.b, sizeof(id.b)) == 0;
+           uuid_eq(&id, &c->st.uuid);
 }
 
 bool hub_join(struct hub *h, struct conn *c, struct str room)

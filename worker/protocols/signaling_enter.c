@@ -150,7 +150,7 @@ static void ask(struct entrance *e)
 static struct holder *find_holder(struct entrance *e, const struct uuid *id)
 {
     for (size_t i = 0; i < e->holders_n; i++) {
-        if (memcmp(e->holders[i].id.b, id->b, sizeof(id->b)) == 0)
+        if (uuid_eq(&e->holders[i].id, id))
             return &e->holders[i];
     }
     return NULL;

@@ -18,19 +18,12 @@ struct listing {
     size_t n;
 };
 
-static void put_id(struct buf *out, const struct uuid *id)
-{
-    char text[UUID_TEXT + 1];
-    uuid_text(id, text);
-    buf_put(out, text, UUID_TEXT);
-}
-
 static void list(struct listing *l, const struct uuid *id, const char *role,
                  const struct uuid *worker)
 {
-    put_id(&l->text, id);
+    uuid_put(&l->text, id);
     buf_printf(&l->text, " %s ", role);
-    put_id(&l->text, worker);
+    uuid_put(&l->text, worker);
     buf_char(&l->text, ' ');
     l->n += 5;
 }
@@ -57,7 +50,7 @@ static void list_others(struct listing *l, const struct signaling_room *r)
 {
     for (size_t i = 0; i < r->roster.n; i++) {
         const struct peer *p = &r->roster.v[i];
-        if (p->is_away || memcmp(p->worker.b, r->s->server.b, sizeof(p->worker.b)) == 0)
+        if (p->is_away || uuid_eq(&p->worker, &r->s->server))
             continue;
         list(l, &p->id, p->role, &p->worker);
         buf_str(&l->text, STR("- - "));
@@ -190,7 +183,7 @@ static void on_epoch(void *ctx, const struct bus_reply *r)
     struct uuid epoch;
     if (r->type != BUS_TEXT || !uuid_parse(r->text, &epoch))
         epoch = (struct uuid){{0}};
-    bool is_other = memcmp(epoch.b, s->epoch.b, sizeof(epoch.b)) != 0;
+    bool is_other = !uuid_eq(&epoch, &s->epoch);
     bool was_up = s->was_up;
     s->epoch = epoch;
     s->was_up = true;
@@ -266,7 +259,7 @@ static void publish_answer(struct signaling *s, enum news_type type, struct str 
     struct str path = signaling_conf(s)->path;
     struct buf channel = {0}, text = {0};
     buf_printf(&channel, TOPIC_PREFIX "sigw:" STR_FMT ":", STR_ARG(path));
-    put_id(&channel, &asker->worker);
+    uuid_put(&channel, &asker->worker);
     news_write_answer(&text, type, room, id, &asker->entrant);
     hub_publish_raw(hub, buf_view(&channel), buf_view(&text));
     buf_free(&channel);
@@ -349,7 +342,7 @@ void signaling_malformed(struct signaling *s, const struct topic *t)
 static bool has_peers_of(const struct signaling_room *r, const struct uuid *worker)
 {
     for (size_t i = 0; i < r->roster.n; i++) {
-        if (memcmp(r->roster.v[i].worker.b, worker->b, sizeof(worker->b)) == 0)
+        if (uuid_eq(&r->roster.v[i].worker, worker))
             return true;
     }
     return false;

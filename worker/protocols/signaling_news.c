@@ -75,7 +75,7 @@ static bool has_peer(struct str peers, const struct uuid *id)
 {
     struct news_peer p;
     while (news_next_peer(&peers, &p)) {
-        if (memcmp(p.id.b, id->b, sizeof(id->b)) == 0)
+        if (uuid_eq(&p.id, id))
             return true;
     }
     return false;
@@ -151,21 +151,14 @@ enum news_type news_read(struct str line, struct news *out)
     return out->type;
 }
 
-static void put_id(struct buf *out, const struct uuid *id)
-{
-    char text[UUID_TEXT + 1];
-    uuid_text(id, text);
-    buf_put(out, text, UUID_TEXT);
-}
-
 void news_write_say(struct buf *out, struct str worker, const struct uuid *id,
                     const struct uuid *to, struct str json)
 {
     buf_printf(out, "say " STR_FMT " ", STR_ARG(worker));
-    put_id(out, id);
+    uuid_put(out, id);
     buf_char(out, ' ');
     if (to)
-        put_id(out, to);
+        uuid_put(out, to);
     else
         buf_char(out, '-');
     buf_char(out, '\n');
@@ -177,7 +170,7 @@ void news_write_answer(struct buf *out, enum news_type type, struct str room,
 {
     buf_printf(out, "%s " STR_FMT " ", type == NEWS_ALIVE ? "alive" : "gone",
                STR_ARG(room));
-    put_id(out, id);
+    uuid_put(out, id);
     buf_char(out, ' ');
-    put_id(out, to);
+    uuid_put(out, to);
 }

@@ -52,7 +52,7 @@ struct signaling_member *signaling_room_member(const struct signaling_room *r,
 {
     LIST_EACH (node, &r->members) {
         struct signaling_member *m = container_of(node, struct signaling_member, link);
-        if (memcmp(m->c->st.uuid.b, id->b, sizeof(id->b)) == 0)
+        if (uuid_eq(&m->c->st.uuid, id))
             return m;
     }
     return NULL;
@@ -62,9 +62,9 @@ struct signaling_member *signaling_room_member(const struct signaling_room *r,
 
 static void put_id(struct buf *out, const struct uuid *id)
 {
-    char text[UUID_TEXT + 1];
-    uuid_text(id, text);
-    buf_printf(out, "\"%s\"", text);
+    buf_char(out, '"');
+    uuid_put(out, id);
+    buf_char(out, '"');
 }
 
 /* `"id":…,"userType":…` */
@@ -222,11 +222,6 @@ void signaling_room_up(struct signaling_room *r)
 
 /* ---- following the log ---- */
 
-static bool is_same(const struct uuid *a, const struct uuid *b)
-{
-    return memcmp(a->b, b->b, sizeof(a->b)) == 0;
-}
-
 /* Others think that a member is gone which is here. */
 static void object(struct signaling_room *r)
 {
@@ -256,7 +251,7 @@ static void vanish(struct signaling_room *r, struct peer *p)
 /* Under this worker's name, but it is not here: it left when nobody could be told. */
 static bool is_stray(const struct signaling_room *r, const struct news_peer *n)
 {
-    return n->code == 0 && is_same(&n->worker, &r->s->server) &&
+    return n->code == 0 && uuid_eq(&n->worker, &r->s->server) &&
            !signaling_room_member(r, &n->id);
 }
 
@@ -295,7 +290,7 @@ static void compare(struct signaling_room *r, struct str peers,
     struct peer *p;
     roster_unmark(&r->roster);
     while (news_next_peer(&peers, &n))
-        mark(r, &n, newcomer && is_same(&n.id, newcomer));
+        mark(r, &n, newcomer && uuid_eq(&n.id, newcomer));
     while ((p = find_unmarked(&r->roster)))
         vanish(r, p);
 }
@@ -350,7 +345,7 @@ static void on_in(struct signaling_room *r, const struct news *n)
         p->member = m;
         r->is_known = true;
         welcome(r, p);
-    } else if (!m && is_same(&p->worker, &r->s->server)) {
+    } else if (!m && uuid_eq(&p->worker, &r->s->server)) {
         tell_redis(r, &n->id, 1006, "lost"); /* gone before its entry was through */
     }
     if (is_new)
@@ -413,11 +408,11 @@ static void send_one(struct signaling_member *m, struct str json)
 static void on_say(struct signaling_room *r, const struct news *n)
 {
     const struct peer *p = roster_find(&r->roster, &n->id);
-    if (is_same(&n->worker, &r->s->server)) {
+    if (uuid_eq(&n->worker, &r->s->server)) {
         COUNT(r->s->endpoint->services->net->counters, bus_own);
         return;
     }
-    if (!p || !is_same(&p->worker, &n->worker))
+    if (!p || !uuid_eq(&p->worker, &n->worker))
         return;
     const struct peer *to = n->has_to ? roster_find(&r->roster, &n->to) : NULL;
     if (to && to->member)
@@ -447,7 +442,7 @@ static void on_news(struct topic *t, struct str payload)
 
 static bool is_elsewhere(const struct signaling_room *r, const struct peer *p)
 {
-    return !is_same(&p->worker, &r->s->server);
+    return !uuid_eq(&p->worker, &r->s->server);
 }
 
 static bool is_anybody_elsewhere(const struct signaling_room *r)

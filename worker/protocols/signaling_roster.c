@@ -13,7 +13,7 @@ void roster_free(struct roster *r)
 struct peer *roster_find(const struct roster *r, const struct uuid *id)
 {
     for (size_t i = 0; i < r->n; i++) {
-        if (memcmp(r->v[i].id.b, id->b, sizeof(id->b)) == 0)
+        if (uuid_eq(&r->v[i].id, id))
             return &r->v[i];
     }
     return NULL;
