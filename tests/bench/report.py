@@ -59,7 +59,9 @@ def ratio(w, name, key):
     if s:
         disturbed = row["disturbed"] or w["servers"]["heliod"]["disturbed"]
         return f"{s['median']:.2f}" + ("\\*" if disturbed and key != "bytes" else "")
-    return "–" if row is None else "failed" if has_failed(row) else "?"
+    if row is not None and key not in row and has_failed(row):
+        return "failed"
+    return "–" if row is None or key not in w["servers"].get("heliod", {}) else "?"
 
 
 def head(results):
@@ -68,9 +70,10 @@ def head(results):
     versions = ", ".join(f"{title} {v[name]}" for name, title in [("heliod", "heliod"), *PEERS] if v.get(name))
     seen = [d for w in results["workloads"].values() for d in w.get("core_distance_ns", [])]
     apart = f", {min(seen)} to {max(seen)} ns apart" if seen and max(seen) > 1 else ""
+    unpaired = "; `?`: never seen with the cores as far apart as here"
     return (f"{results['date']}, {results['rounds']} rounds, {m['processors']} {kind}processors ({m['model']}), Linux {m['kernel']}; "
             f"{versions}. The server has one core, the load generator the other{apart}. `*`: others took more than 15 % of the server's core, "
-            "the figure is too high.")
+            "the figure is too high{unpaired if seen else ''}.")
 
 
 def table(results):

@@ -11,6 +11,7 @@ import pytest
 import websockets
 
 import measure
+import report
 import workloads
 
 BUILD = pathlib.Path(os.environ.get("HELIOD_BUILD", pathlib.Path(__file__).parents[2] / "build/release")).resolve()
@@ -151,6 +152,46 @@ def test_figures_of_cores_near_and_far_are_never_put_together():
     far = s["other_modes"][0]
     assert far["core_distance_ns"] == [420, 430] and far["heliod_ratio_to"]["floor-send"]["cpu_us"]["median"] == 1.2  # of all with all
     assert "ws" not in far["heliod_ratio_to"]
+
+
+def results(heliod, floor):
+    """Of one workload: the CPU of each in one round, or why it failed."""
+    def run(v):
+        return {"failed": v} if isinstance(v, str) else {
+            "cpu_us": v, "user_us": v / 4, "system_us": v * 3 / 4, "p99_us": 1500, "others": 0.0, "stolen": 0.0, "core_distance_ns": [80, 90]}
+    w = workloads.WORKLOADS[0]
+    runs = {"heliod": [run(v) for v in heliod], "floor-send": [run(v) for v in floor], "bun": [run("3 lost")]}
+    return {"date": "2030-01-02", "rounds": len(heliod), "missing": {"nchan": "not installed"},
+            "versions": {"heliod": "1", "bun": "2"}, "workloads": {w.name: measure.summary(w, runs)},
+            "machine": {"processors": 2, "model": "M", "virtual": True, "kernel": "6.1", "load_before": 0}}
+
+
+def test_the_table_shows_spreads_and_failures_and_who_is_missing():
+    text = report.table(results([2, 3, 4], [2, 2, 2]))
+    assert "| echo 16 B, depth 1 | 3 (2–4) | 0.75 + 2.25 | 1.5 | 1.50 | – | failed | – |" in text
+    assert "Not measured: nchan (not installed)." in text and "85 to 85 ns apart" in text
+    assert "| failed | – | – | – | – | failed | – |" in report.table(results(["3 lost"], [2]))
+
+
+def test_the_readme_keeps_what_is_around_the_table(tmp_path, monkeypatch):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    monkeypatch.setattr(report, "README", path)
+    report.into_readme(results([2], [2]))
+    text = path.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text and "1.00" in text
+    assert report.BEGIN in (report.HERE.parents[1] / "README.md").read_text()
+
+
+def test_comparing_with_earlier_results(capsys):
+    report.compare(results([2], [2]), results([3], [2]))
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.split() == ["echo-16-1", "2", "3", "1.50", "1.00,", "1.50,", "1.50"]
+    far = results([3], [2])
+    for r in far["workloads"].values():
+        r["core_distance_ns"] = [400, 400]
+    report.compare(results([2], [2]), far)
+    assert "not with cores equally far apart" in capsys.readouterr().out
 
 
 def test_every_workload_is_known_to_the_generator():
