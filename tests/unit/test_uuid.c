@@ -29,6 +29,14 @@ static void text_and_back(void **state UNUSED)
     assert_string_equal(text, "00112233-4455-6677-8899-aabbccddeeff");
     assert_true(uuid_parse(str_of(text), &back));
     assert_memory_equal(u.b, back.b, 16);
+    assert_true(uuid_eq(&u, &back));
+    back.b[15] ^= 1;
+    assert_false(uuid_eq(&u, &back));
+    struct buf b = {0};
+    buf_char(&b, '>');
+    uuid_put(&b, &u);
+    assert_string_equal(buf_cstr(&b), ">00112233-4455-6677-8899-aabbccddeeff");
+    buf_free(&b);
 }
 
 static void only_the_exact_text_is_taken(void **state UNUSED)
