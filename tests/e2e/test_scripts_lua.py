@@ -460,7 +460,7 @@ class Rooms:
         listening = {o.id for o in self.workers if o.is_alive}
         for h, (_, its, his, hers, deadline, code, _) in holders.items():
             late = self.script.now // 1000 - int(deadline)  # who listens is given a second lease
-            may_be_late = its != w.id and (its in listening or his == "?")  # ?: for whom a place is kept
+            may_be_late = its in listening or his == "?"  # ?: for whom a place is kept
             assert h not in replaceable and code == "0" and (late < 0 or late < LEASE and may_be_late)
             assert (who == "-" or who != his) and (session == "-" or session != hers)
 
