@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "worker/census.h"
 #include "worker/hub/bus_redis.h"
+#include "worker/net/uring.h"
 #include "worker/protocols/events.h"
 #include "worker/query.h"
 
@@ -97,7 +98,13 @@ int worker_commit(struct worker *w, uint32_t gen, int fd, struct err *e)
     shadow_drop(&w->shadow);
     if (fd < 0)
         return err_set(e, "no descriptor is free in a worker to receive it into");
-    return shadow_read(&w->shadow, gen, fd, e);
+    if (shadow_read(&w->shadow, gen, fd, e) != 0)
+        return -1;
+    if (w->shadow.conf->main.io_uring != IO_URING_ON || w->net.uring ||
+        uring_is_permitted(e))
+        return 0;
+    shadow_drop(&w->shadow);
+    return err_add(e, "io_uring: on cannot be had");
 }
 
 void worker_abort(struct worker *w, uint32_t gen)
@@ -139,6 +146,14 @@ static void apply_endpoints(struct worker *w)
     }
 }
 
+/* Without it every write is a call of its own, and nothing else is different. */
+static void apply_io_uring(struct worker *w, enum conf_io_uring want)
+{
+    struct err e = {0};
+    if (net_use_uring(&w->net, want != IO_URING_OFF, &e) != 0)
+        log_info("io_uring is not used: %s", e.text);
+}
+
 static void apply_numbers(struct worker *w, const struct conf_main *c)
 {
     w->net.handshake_timeout_ms = c->client.handshake_timeout;
@@ -150,6 +165,7 @@ static void apply_numbers(struct worker *w, const struct conf_main *c)
     w->site.max_head = (size_t)c->limits.header;
     w->site.max_fields = (size_t)c->limits.header_fields;
     limit_connections(w);
+    apply_io_uring(w, (enum conf_io_uring)c->io_uring);
     log_set_level((enum log_level)c->log.level);
 }
 

@@ -451,6 +451,10 @@ static void test_constants_are_the_choices(void **state UNUSED)
     expect_choices(key_at("endpoints", "protocol"), protocols, ARRAY_LEN(protocols));
     expect_choices(key_at("endpoints", "encryption"), encryptions,
                    ARRAY_LEN(encryptions));
+    static const char *const io_urings[] = {
+        [IO_URING_AUTO] = "auto", [IO_URING_ON] = "on", [IO_URING_OFF] = "off"};
+    expect_choices(conf_find(&conf_main_section, STR("io_uring"), &e), io_urings,
+                   ARRAY_LEN(io_urings));
     expect_choices(key_at("endpoints", "inbound"), inbounds, ARRAY_LEN(inbounds));
     expect_choices(key_at("endpoints", "refusals"), refusals, ARRAY_LEN(refusals));
     expect_choices(conf_find(&conf_main_section, STR("refusals"), &e), refusals,
@@ -565,7 +569,7 @@ static void test_bad_paths_change_nothing(void **state UNUSED)
         {"", "1",
          ": unknown key; known here: workers, user, admin_group, run_dir, log, "
          "listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
-         "retire_timeout, watchdog, reload_timeout, allowed_origins, api_keys, "
+         "retire_timeout, io_uring, watchdog, reload_timeout, allowed_origins, api_keys, "
          "inbox, refusals, docs, demos, endpoints"},
         {"wrokers", "1", "wrokers: unknown key; did you mean workers?"},
         {"auth_timeout", "1s",

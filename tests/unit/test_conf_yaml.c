@@ -479,7 +479,7 @@ static void test_unknown_keys(void **state UNUSED)
         {"\"a\\n\\eb\": 1\nworkers: 2\n",
          ":1: a\\n\\x1bb: unknown key; known here: workers, user, admin_group, run_dir, "
          "log, listeners, redis, client, limits, shutdown_delay, shutdown_timeout, "
-         "retire_timeout, watchdog, reload_timeout, allowed_origins, api_keys, "
+         "retire_timeout, io_uring, watchdog, reload_timeout, allowed_origins, api_keys, "
          "inbox, refusals, docs, demos, endpoints"});
 }
 

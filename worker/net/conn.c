@@ -230,37 +230,72 @@ static void note_failed_send(const struct conn *c)
                  swallowed);
 }
 
+/* What came of one write; false: it is not worth trying again now. */
+static bool note_sent(struct conn *c, ssize_t sent)
+{
+    if (sent < 0) {
+        note_failed_send(c);
+        conn_close(c, strerror(errno));
+        return false;
+    }
+    COUNT(c->net->counters, writes);
+    if (sent == 0)
+        c->st.flags |= CONN_BLOCKED;
+    else
+        written(c, (size_t)sent);
+    return sent > 0;
+}
+
 /* Writes what is queued until it is gone or the socket takes no more. */
-static void write_some(struct conn *c)
+static void write_rest(struct conn *c)
 {
     struct iovec iov[IOV_BATCH];
     while (!outq_is_empty(&c->out)) {
         int n = outq_gather(&c->out, iov, IOV_BATCH);
-        ssize_t sent = c->transport->write(c, iov, n);
-        if (sent < 0) {
-            note_failed_send(c);
-            conn_close(c, strerror(errno));
-            return;
-        }
-        COUNT(c->net->counters, writes);
-        if (sent == 0) {
-            c->st.flags |= CONN_BLOCKED;
+        if (!note_sent(c, c->transport->write(c, iov, n)))
             break;
-        }
-        written(c, (size_t)sent);
     }
+}
+
+static void after_writing(struct conn *c)
+{
     unchoke(c);
     if (outq_is_empty(&c->out) && c->st.phase == CONN_DRAINING)
         end_output(c);
+    watch(c);
+}
+
+static bool may_write(struct conn *c)
+{
+    c->st.flags &= ~(uint32_t)CONN_DIRTY;
+    return c->st.phase != CONN_DEAD && !(c->st.flags & CONN_BLOCKED);
 }
 
 void conn_write(struct conn *c)
 {
-    c->st.flags &= ~(uint32_t)CONN_DIRTY;
-    if (c->st.phase == CONN_DEAD || (c->st.flags & CONN_BLOCKED))
+    if (!may_write(c))
         return;
-    write_some(c);
-    watch(c);
+    write_rest(c);
+    after_writing(c);
+}
+
+int conn_offer(struct conn *c, struct iovec *iov, int max)
+{
+    if (!may_write(c))
+        return 0;
+    int n = outq_gather(&c->out, iov, max);
+    if (n == 0)
+        after_writing(c);
+    return n;
+}
+
+void conn_sent(struct conn *c, ssize_t sent)
+{
+    if (c->st.phase == CONN_DEAD)
+        return;
+    if (note_sent(c, sent))
+        write_rest(c);
+    after_writing(c);
 }
 
 /* ---- reading, paused and resumed ---- */

@@ -157,6 +157,12 @@ void conn_close(struct conn *c, const char *cause);
  */
 void conn_write(struct conn *c);
 
+/* For whoever writes for many at once. What conn_write would write now: at most max
+ * pieces, 0: nothing. Then, before anything else is done with it, what came of that: how
+ * many bytes, 0: none now, -1: errno. */
+int conn_offer(struct conn *c, struct iovec *iov, int max);
+void conn_sent(struct conn *c, ssize_t sent);
+
 /* What else net does with it at the end of a turn: feed what it held, free it. */
 void conn_feed(struct conn *c);
 void conn_bury(struct conn *c);

@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "worker/net/conn.h"
+#include "worker/net/uring.h"
 
 #define SPARE_MAX 32              /* partial buffers kept for the next borrower */
 #define SPARE_CAP_MAX (64 * 1024) /* larger ones go back to the system */
@@ -100,12 +101,42 @@ void net_resume(struct net *n)
     memmove(t->resumed, t->resumed + done, t->resumed_n * sizeof(*t->resumed));
 }
 
+/* A copy of the list's next part is walked: whoever is closed by a write may make others
+ * dirty, and the list moves. */
+static size_t flush_batch(struct net *n, size_t from)
+{
+    struct conn *part[URING_BATCH];
+    size_t many = MIN(n->turn.dirty_n - from, URING_BATCH);
+    COUNT(n->counters, write_batches);
+    memcpy(part, n->turn.dirty + from, many * sizeof(*part));
+    if (!uring_write(n->uring, part, many)) {
+        uring_close(n->uring);
+        n->uring = NULL;
+    }
+    return from + many;
+}
+
 void net_flush(struct net *n)
 {
     struct turn *t = &n->turn;
-    for (size_t i = 0; i < t->dirty_n; i++)
-        conn_write(t->dirty[i]);
+    for (size_t i = 0; i < t->dirty_n;) {
+        if (n->uring && t->dirty_n - i >= URING_WORTH_IT)
+            i = flush_batch(n, i);
+        else
+            conn_write(t->dirty[i++]);
+    }
     t->dirty_n = 0;
+}
+
+int net_use_uring(struct net *n, bool on, struct err *e)
+{
+    if (!on) {
+        uring_close(n->uring);
+        n->uring = NULL;
+    } else if (!n->uring) {
+        n->uring = uring_open(e);
+    }
+    return on && !n->uring ? -1 : 0;
 }
 
 /* A dead connection may still stand in the other lists. */
@@ -163,6 +194,7 @@ void net_fini(struct net *n)
         conn_close(n->conns[i], "worker ends");
     net_bury(n);
     wheel_fini(&n->wheel);
+    uring_close(n->uring);
     while (n->spare_n) {
         struct buf *b = n->spare[--n->spare_n];
         buf_free(b);

@@ -16,6 +16,7 @@
 
 struct conn;
 struct http_site;
+struct uring;
 
 /* What this loop turn owes. */
 struct turn {
@@ -33,6 +34,7 @@ struct net {
     char *inbox; /* INBOX_SIZE bytes, shared: valid within one bytes() call */
     struct wheel wheel;
     struct turn turn;
+    struct uring *uring; /* NULL: every write is a call of its own */
     struct conn **conns; /* all, dense */
     size_t conns_n, conns_cap;
     struct buf **spare; /* recycler of partial buffers */
@@ -57,6 +59,8 @@ void net_look_at_the_clock(struct net *n);
 /* The end of the turn. */
 void net_resume(struct net *n); /* feeds held bytes of resumed connections */
 void net_flush(struct net *n);  /* one write per dirty connection */
+/* Batches of writes by io_uring from now on, or not. -1: it is not to be had. */
+int net_use_uring(struct net *n, bool on, struct err *e) NODISCARD;
 void net_bury(struct net *n);
 bool net_owes(const struct net *n); /* work left that needs no new readiness */
 void net_end_turn(struct net *n);   /* the clock is read anew */

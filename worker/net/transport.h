@@ -18,6 +18,7 @@ struct transport_ops {
     bool (*pending)(const struct conn *c); /* decrypted bytes waiting */
     void (*finish)(struct conn *c);        /* no more output: FIN */
     void (*close)(struct conn *c); /* frees what is its own; the fd is closed by conn */
+    bool is_socket; /* a write is a send, which somebody else may do for it */
 };
 
 extern const struct transport_ops transport_plain;

@@ -57,4 +57,5 @@ const struct transport_ops transport_plain = {
     .pending = plain_pending,
     .finish = plain_finish,
     .close = plain_close,
+    .is_socket = true,
 };
