@@ -60,6 +60,7 @@ class Broker:
                 {"path": "/echo", "protocol": "echo", "max_message": "16MiB"},
             ],
         }
+        self.keys.update(json.loads(os.environ.get("HELIOD_KEYS", "{}")))  # a run of everything with {"io_uring": "off"}
         self.keys.update(keys)
         self.shown = []  # by helioctl
         self.write(config)
