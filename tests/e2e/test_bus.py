@@ -225,6 +225,7 @@ async def test_redis_killed_and_back(broker, redis_server, managed):
         import os, signal
         os.kill(pid, signal.SIGSTOP)  # away for as long as the test wants
         os.kill(pid, signal.SIGKILL)
+        eventually(lambda: b.counter("bus_reconnects") == 2, 20, "both workers have noticed")
     else:
         r.kill()
     if not managed:
