@@ -277,7 +277,7 @@ async def test_live_before_the_backlog(broker, redis_server):
     new = [await notify(near, "alice", n=i) for i in range(2)]
     cable.answers.set()
     t = Tab(c, "alice")
-    assert (await t.get())["unread_count"] in (1, 3)
+    assert (await t.get())["unread_count"] in (1, 2, 3)  # with what has come live meanwhile
     heard = [await t.get() for _ in range(3)]
     assert [m["notification"]["id"] for m in heard] == [old, *new]
     while t.said[-1].get("type") != "pong":
