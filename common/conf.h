@@ -35,6 +35,7 @@ enum conf_protocol {
 enum conf_encryption { ENCRYPTION_NONE, ENCRYPTION_BUILTIN, ENCRYPTION_HOOK };
 enum conf_refusals { REFUSALS_HTTP, REFUSALS_CLOSE };
 enum conf_io_uring { IO_URING_AUTO, IO_URING_ON, IO_URING_OFF };
+enum conf_compression { COMPRESSION_OFF, COMPRESSION_ON };
 enum conf_inbound { INBOUND_NONE, INBOUND_REDIS };
 
 struct conf_strs {

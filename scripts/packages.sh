@@ -1,7 +1,7 @@
 # Sourced by scripts/run and scripts/test: which Debian packages heliod needs, and how to get the missing ones.
 
 BUILD_PACKAGES="gcc libc6-dev cmake ninja-build pkg-config libevent-dev libssl-dev libhiredis-dev libyaml-dev libjson-c-dev \
-libcurl4-openssl-dev liburing-dev redis-server ca-certificates"
+libcurl4-openssl-dev liburing-dev zlib1g-dev redis-server ca-certificates"
 TEST_PACKAGES="clang-format libcmocka-dev python3 python3-websockets python3-pytest python3-pytest-xdist python3-redis \
 python3-cryptography redis-tools mandoc clang llvm libclang-rt-14-dev curl procps chromium"
 # Peers of scripts/bench --install, npm packages beside them. A Node that is no package of Debian's will do.

@@ -124,6 +124,8 @@ static void describe(struct worker *w, struct conn *c, struct buf *row)
         buf_str(row, STR(",\"endpoint\":"));
         buf_json(row, e->set->c->path);
         buf_printf(row, ",\"protocol\":\"%s\"", e->protocol->name);
+        if (c->st.window_bits)
+            buf_printf(row, ",\"compression\":\"deflate/%u\"", c->st.window_bits);
         if (e->protocol->describe)
             e->protocol->describe(c, row);
     }

@@ -9,6 +9,7 @@
 #include "worker/net/uring.h"
 #include "worker/protocols/events.h"
 #include "worker/query.h"
+#include "worker/ws/deflate.h"
 
 #include <signal.h>
 #include <sys/resource.h>
@@ -428,6 +429,7 @@ static void worker_close(struct worker *w)
     query_fini(w);
     acceptor_fini(&w->acceptor);
     net_fini(&w->net);
+    deflate_free(w->net.deflate);
     close_bus(w);
     webhooks_free(w->webhooks);
     cluster_free(w->cluster);

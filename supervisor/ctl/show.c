@@ -48,6 +48,7 @@ static const struct column connections_columns[] = {
     {"IDLE", "idle_ms", CELL_AGO},
     {"QUEUED", "queued", CELL_NUMBER},
     {"ROOMS", "rooms", CELL_NUMBER},
+    {"COMPRESSION", "compression", CELL_TEXT},
 };
 static const struct column rooms_columns[] = {
     {"ROOM", "room", CELL_TEXT},

@@ -1,6 +1,7 @@
 """Small words around Debian's python3-websockets, so that tests read as the protocol does."""
 import asyncio
 import json
+import os
 
 import websockets
 
@@ -81,7 +82,7 @@ class Client:
 
 async def connect(url, path="/ws", **options):
     options.setdefault("ping_interval", None)
-    options.setdefault("compression", None)
+    options.setdefault("compression", "deflate" if os.environ.get("HELIOD_COMPRESSION") else None)
     options.setdefault("max_size", None)
     hush.opened(path, options.get("extra_headers"), options.get("subprotocols"))
     client = Client(await websockets.connect(url + path, create_protocol=Overheard, **options))

@@ -46,6 +46,8 @@ class Raw:
         self.s.connect(("127.0.0.1", port))
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.data = b""
+        self.may_rsv = 0  # reserved bits an extension has given a meaning
+        self.rsv = 0      # of the last frame
 
     def send(self, data):
         self.s.sendall(data)
@@ -96,7 +98,8 @@ class Raw:
             return None
         fin, opcode, n = head[0] >> 7, head[0] & 15, head[1]
         assert not n & 0x80, "a server must not mask"
-        assert not head[0] & 0x70, "reserved bits"
+        self.rsv = head[0] >> 4 & 7
+        assert not self.rsv & ~self.may_rsv, "reserved bits"
         if n == 126:
             n = struct.unpack(">H", self.take(2))[0]
         elif n == 127:

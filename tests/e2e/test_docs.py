@@ -13,7 +13,7 @@ from rawws import Raw
 HOSTILE = '/a"b</script><script>alert(1)</script><!--\'&lt;'
 EVENTS = {"path": "/ws", "auth": {"method": "jwt", "key": "very-secret-key-of-32-characters!", "algorithms": ["HS256"]},
           "auth_timeout": "7s", "max_message": "64KiB", "hooks": {"connected": "http://127.0.0.1:9/secret-hook"}}
-CONF = {"endpoints": [EVENTS, {"path": "/echo", "protocol": "echo"}, {"path": HOSTILE, "protocol": "echo"}],
+CONF = {"endpoints": [EVENTS, {"path": "/echo", "protocol": "echo", "compression": "off"}, {"path": HOSTILE, "protocol": "echo"}],
         "api_keys": [{"name": "backend", "key": "very-secret-api-key"}]}
 
 
@@ -143,7 +143,8 @@ def test_it_lists_what_is_configured_and_no_secret(b):
     events, echo, hostile = broker["endpoints"]
     assert (events["path"], events["protocol"], events["auth"]) == ("/ws", "events", "jwt")
     assert (events["auth_timeout"], events["max_message"], events["heartbeat_interval"]) == (7000, 65536, 30000)
-    assert echo == {"path": "/echo", "protocol": "echo", "max_message": 131072, "backpressure": 1048576, "refusals": "http"}
+    assert echo == {"path": "/echo", "protocol": "echo", "max_message": 131072, "backpressure": 1048576, "refusals": "http",
+                    "compression": "off"}
     assert (broker["ping_after"], broker["idle_timeout"]) == (44000, 60000)
     assert "secret" not in text
 

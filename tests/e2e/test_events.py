@@ -312,7 +312,7 @@ async def test_unacknowledged_by_default(broker):
 
 
 async def test_subprotocol_and_compression_offers(broker):
-    b = broker(**endpoint())
+    b = broker(**endpoint(compression="off"))
     c = await connect(b.url, subprotocols=["token.secret", "v1"], compression="deflate")
     assert c.ws.subprotocol == "v1" and not c.ws.extensions
     d = await connect(b.url, subprotocols=["token.secret"])

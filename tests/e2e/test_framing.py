@@ -795,7 +795,7 @@ def test_slow_consumer(broker):
 async def test_python_websockets(broker, options):
     options = {"compression": None, **options}
     async with websockets.connect(broker.url + "/echo", max_size=None, ping_interval=None, **options) as c:
-        assert c.extensions == []
+        assert c.extensions == [] or os.environ.get("HELIOD_COMPRESSION")
         for size in (0, 1, 125, 126, 65535, 65536, MIB, 16 * MIB):
             message = os.urandom(size)
             await c.send(message)

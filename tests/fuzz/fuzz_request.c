@@ -74,13 +74,15 @@ static void check_answer(const struct request *r)
 {
     struct buf out = {0};
     size_t lines = 0, want = 5 + (upgrade_subprotocol(r).p != NULL);
-    upgrade_answer(r, &out);
+    struct extensions_deflate terms;
+    bool packs = extensions_take_deflate(r, &terms);
+    upgrade_answer(r, packs ? &terms : NULL, &out);
     for (size_t i = 0; i < out.n; i++) {
         lines += out.p[i] == '\n';
         BUG_ON(out.p[i] == '\n' && out.p[i - 1] != '\r');
         BUG_ON((uint8_t)out.p[i] < ' ' && out.p[i] != '\r' && out.p[i] != '\n');
     }
-    BUG_ON(lines != want);
+    BUG_ON(lines != want + packs);
     buf_free(&out);
 }
 

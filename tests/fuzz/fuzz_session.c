@@ -22,6 +22,7 @@ static struct {
     size_t chop;    /* bytes of one read */
     size_t allowed; /* bytes the socket takes in one turn */
     size_t room;    /* of them left in this turn */
+    unsigned bits;  /* permessage-deflate was agreed on; 0: was not */
     bool pauses;    /* the endpoint pauses after some messages */
     struct buf *sink;
 } f;
@@ -108,8 +109,8 @@ static void run(struct str input, size_t chop, size_t allowed, bool pauses,
                 struct buf *out)
 {
     int fds[2];
-    struct session_env env = {&endpoint, 3000, 300, 0}; /* choked often */
-    struct session_opening how = {STR("/echo"), STR_NONE, STR_NONE};
+    struct session_env env = {&endpoint, 3000, 300, .pack_level = 1}; /* choked often */
+    struct session_opening how = {.path = STR("/echo"), .window_bits = f.bits};
     if (fd_pair(SOCK_STREAM, fds, NULL) != 0 || write(fds[1], "", 1) != 1)
         abort(); /* there is always something to be read */
     f.input = input;
@@ -155,10 +156,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > INBOX_SIZE)
         return 0;
     start();
-    run(input, INBOX_SIZE, FREE_TURNS, false, &whole);
-    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
-        run(input, ways[i].chop, ways[i].allowed, ways[i].pauses, &other);
-        BUG_ON(whole.n != other.n || (whole.n && memcmp(whole.p, other.p, whole.n)));
+    for (f.bits = 0; f.bits <= 9; f.bits += 9) { /* plain and compressed */
+        run(input, INBOX_SIZE, FREE_TURNS, false, &whole);
+        for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+            run(input, ways[i].chop, ways[i].allowed, ways[i].pauses, &other);
+            BUG_ON(whole.n != other.n || (whole.n && memcmp(whole.p, other.p, whole.n)));
+        }
     }
     buf_free(&whole);
     buf_free(&other);

@@ -28,6 +28,41 @@ static void header_lengths(void **state)
     }
 }
 
+static void payload_is_found_again(void **state)
+{
+    (void)state;
+    static char bytes[70000];
+    static const size_t sizes[] = {0, 1, 125, 126, 65535, 65536, 70000};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct frame *f = frame_new(FRAME_RSV1 | 2, (struct str){bytes, sizes[i]});
+        assert_int_equal((uint8_t)f->bytes[0], 0xC2);
+        assert_int_equal(frame_opcode(f), 2);
+        assert_int_equal(frame_payload(f).n, sizes[i]);
+        assert_ptr_equal(frame_payload(f).p, f->bytes + f->n - sizes[i]);
+        frame_unref(f);
+    }
+}
+
+/* A form lives as long as the plain one, and longer where somebody still has it. */
+static void forms_are_kept(void **state)
+{
+    (void)state;
+    struct frame *plain = frame_new(1, STR("plain")), *kept = NULL;
+    for (uint16_t form = 1; form <= 3; form++) {
+        assert_null(frame_form(plain, form));
+        frame_add_form(plain, form, frame_new(1, STR("other")));
+        if (form == 2)
+            kept = frame_ref(frame_form(plain, form));
+    }
+    for (uint16_t form = 1; form <= 3; form++)
+        assert_int_equal(frame_form(plain, form)->form, form);
+    assert_null(frame_form(plain, 4));
+    assert_ptr_equal(frame_form(plain, 2), kept);
+    frame_unref(plain);
+    assert_true(str_is(frame_payload(kept), "other"));
+    frame_unref(kept);
+}
+
 /* Writes at most `step` bytes at a time until the queue is empty. */
 static void drain(struct outq *q, struct buf *out, size_t step)
 {
@@ -126,6 +161,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(header_lengths),
+        cmocka_unit_test(payload_is_found_again),
+        cmocka_unit_test(forms_are_kept),
         cmocka_unit_test(any_mixture),
         cmocka_unit_test(shared_frames_are_not_written_into),
         cmocka_unit_test(replies_of_a_turn_share_a_block),

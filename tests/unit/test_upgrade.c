@@ -252,7 +252,7 @@ static void test_answer(void **state)
         struct request r = request_of(GOOD "%s%s\r\n", v[i].offer, "");
         snprintf(want, sizeof(want), "%s%s%s%s\r\n", start, v[i].selected ? PROTOCOL : "",
                  v[i].selected ? v[i].selected : "", v[i].selected ? "\r\n" : "");
-        upgrade_answer(&r, &out);
+        upgrade_answer(&r, NULL, &out);
         assert_string_equal(buf_cstr(&out), want);
         buf_free(&out);
     }

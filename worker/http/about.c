@@ -74,6 +74,9 @@ static void put_endpoint(struct buf *out, const struct conf_endpoint *p)
     put_number(out, "max_message", p->max_message);
     put_number(out, "backpressure", p->backpressure);
     put_choice(out, "refusals", p->refusals);
+    put_choice(out, "compression", p->compression);
+    if (p->compression == COMPRESSION_ON)
+        put_number(out, "compression_threshold", p->compression_threshold);
     if (p->protocol != PROTOCOL_ECHO)
         put_auth(out, p);
     if (p->protocol == PROTOCOL_EVENTS)

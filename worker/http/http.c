@@ -18,11 +18,12 @@ static bool is_head(const struct request *r)
     return str_is(r->method, "HEAD");
 }
 
-/* The 101. */
-static void accept_upgrade(struct conn *c, const struct request *r)
+/* The 101. deflate: NULL, or the terms taken. */
+static void accept_upgrade(struct conn *c, const struct request *r,
+                           const struct extensions_deflate *deflate)
 {
     struct buf out = {0};
-    upgrade_answer(r, &out);
+    upgrade_answer(r, deflate, &out);
     conn_raw(c, buf_view(&out));
     buf_free(&out);
 }
@@ -34,7 +35,7 @@ static bool refuse(struct conn *c, const struct request *r, const struct refusal
 {
     struct refusal no_handshake;
     if (by == REFUSALS_CLOSE && upgrade_check(r, &no_handshake)) {
-        accept_upgrade(c, r);
+        accept_upgrade(c, r, NULL);
         turned_away_start(c, why);
         return true;
     }
@@ -89,7 +90,11 @@ static bool to_endpoint(struct conn *c, const struct request *r,
     bool is_welcome =
         may_upgrade(r, m->route->conf, &why) && opening_init(&o, r, m, &why);
     if (is_welcome) {
-        accept_upgrade(c, r);
+        struct extensions_deflate terms = {0};
+        bool packs = m->route->conf->compression == COMPRESSION_ON &&
+                     extensions_take_deflate(r, &terms);
+        accept_upgrade(c, r, packs ? &terms : NULL);
+        o.how.window_bits = terms.window_bits;
         session_start(c, m->route->env, &o.how);
     }
     opening_fini(&o);

@@ -158,82 +158,11 @@ static bool check_protocols(const struct request *r, struct refusal *why)
     return true;
 }
 
-/* ── Sec-WebSocket-Extensions (§9.1): 1#( token *( ";" token [ "=" ( token | quoted token
- * ) ] ) ) ── */
-
-static void pass_blanks(struct str *s)
-{
-    while (s->n > 0 && (s->p[0] == ' ' || s->p[0] == '\t'))
-        *s = (struct str){s->p + 1, s->n - 1};
-}
-
-static bool pass_char(struct str *s, char c)
-{
-    pass_blanks(s);
-    if (s->n == 0 || s->p[0] != c)
-        return false;
-    *s = (struct str){s->p + 1, s->n - 1};
-    return true;
-}
-
-static bool pass_token(struct str *s)
-{
-    size_t n = 0;
-    pass_blanks(s);
-    while (n < s->n && request_is_token((struct str){s->p + n, 1}))
-        n++;
-    *s = (struct str){s->p + n, s->n - n};
-    return n > 0;
-}
-
-/* Behind the opening quote. What it stands for must be a token, so each escaped character
- * must be one of a token's. */
-static bool pass_quoted(struct str *s)
-{
-    size_t n = 0, i = 0;
-    for (; i < s->n && s->p[i] != '"'; i++, n++) {
-        i += s->p[i] == '\\';
-        if (i == s->n || !request_is_token((struct str){s->p + i, 1}))
-            return false;
-    }
-    *s = (struct str){s->p + i, s->n - i};
-    return n > 0 && pass_char(s, '"');
-}
-
-static bool pass_extension(struct str *s)
-{
-    if (!pass_token(s))
-        return false;
-    while (pass_char(s, ';')) {
-        if (!pass_token(s))
-            return false;
-        if (pass_char(s, '=') && !(pass_char(s, '"') ? pass_quoted(s) : pass_token(s)))
-            return false;
-    }
-    return true;
-}
-
-/* Empty elements between commas are passed over (RFC 9110 §5.6.1); a list of nothing else
- * is none. */
-static bool is_extension_list(struct str s)
-{
-    size_t count = 0;
-    for (;;) {
-        while (pass_char(&s, ','))
-            ;
-        if (s.n == 0)
-            return count > 0;
-        if (!pass_extension(&s) || (s.n > 0 && !pass_char(&s, ',')))
-            return false;
-        count++;
-    }
-}
-
 static bool check_extensions(const struct request *r, struct refusal *why)
 {
     for (size_t i = 0; i < r->fields_n; i++)
         if (str_eq_nocase(r->fields[i].name, STR("Sec-WebSocket-Extensions")) &&
-            !is_extension_list(r->fields[i].value))
+            !extensions_are_good(r->fields[i].value))
             return refuse(
                 why, 400,
                 "Offer extensions as in `permessage-deflate; key=value`, or none.",
@@ -279,7 +208,8 @@ struct str upgrade_subprotocol(const struct request *r)
     return first;
 }
 
-void upgrade_answer(const struct request *r, struct buf *out)
+void upgrade_answer(const struct request *r, const struct extensions_deflate *deflate,
+                    struct buf *out)
 {
     char accept[29];
     struct str protocol = upgrade_subprotocol(r);
@@ -290,6 +220,8 @@ void upgrade_answer(const struct request *r, struct buf *out)
                accept);
     if (protocol.p)
         buf_printf(out, "Sec-WebSocket-Protocol: " STR_FMT "\r\n", STR_ARG(protocol));
+    if (deflate)
+        extensions_answer(deflate, out);
     buf_str(out, STR("\r\n"));
 }
 

@@ -4,7 +4,7 @@
 #define WORKER_HTTP_UPGRADE_H
 
 #include "common/buf.h"
-#include "worker/http/request.h"
+#include "worker/http/extensions.h"
 
 /* An explained refusal (PROTOCOL part D). */
 struct refusal {
@@ -24,8 +24,9 @@ void upgrade_accept(struct str key, char out[29]);
 /* The subprotocol to select: the first offered that is not `token.*`, else the first
  * offered, else none (PROTOCOL A12). */
 struct str upgrade_subprotocol(const struct request *r);
-/* The 101 response. */
-void upgrade_answer(const struct request *r, struct buf *out);
+/* The 101 response. deflate: the terms taken; NULL: no extension. */
+void upgrade_answer(const struct request *r, const struct extensions_deflate *deflate,
+                    struct buf *out);
 /* allowed: exact origins, `https:` with `//` and a leading `*.`, `same`, `*`. An absent
  * Origin passes unless required; of several (upgrade_check refuses them) the first
  * counts.

@@ -33,6 +33,7 @@ enum conn_flags {
     CONN_PING_SENT = 8,
     CONN_FIN_SENT = 16,
     CONN_ENCRYPTED = 32, /* deliveries are sealed one by one (hub asks) */
+    CONN_PACKED = 64,    /* the message under way is compressed */
     CONN_HELD = 256,     /* partial holds unread bytes to be fed again on resume */
     CONN_CHOKED = 1024,  /* reads nothing until its own output has gone out: conn_choke */
     CONN_EOF = 2048,     /* the peer's FIN came while output was unsent, which still goes
@@ -59,6 +60,7 @@ struct conn_state {
     uint8_t message_opcode; /* of the fragmented message under way; 0 none */
     uint8_t utf8;           /* decoder state */
     uint16_t close_code;    /* of our Close frame; 0: none was sent */
+    uint8_t window_bits;    /* permessage-deflate was agreed on; 0: was not */
     uint32_t flags;
     uint32_t skip;      /* hub: number of the delivery this connection is excluded from */
     int64_t opened_ms;  /* accept; from the upgrade on: the upgrade */

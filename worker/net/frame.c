@@ -7,9 +7,7 @@ struct frame *frame_alloc(size_t cap)
     BUG_ON(cap > UINT32_MAX - sizeof(struct frame));
     struct frame *f = malloc(sizeof(*f) + cap);
     BUG_ON(f == NULL);
-    f->refs = 1;
-    f->n = 0;
-    f->cap = (uint32_t)cap;
+    *f = (struct frame){.refs = 1, .cap = (uint32_t)cap};
     return f;
 }
 
@@ -21,8 +19,28 @@ struct frame *frame_ref(struct frame *f)
 
 void frame_unref(struct frame *f)
 {
-    if (f && --f->refs == 0)
+    while (f && --f->refs == 0) {
+        struct frame *next = f->forms;
         free(f);
+        f = next;
+    }
+}
+
+struct frame *frame_form(struct frame *f, uint16_t form)
+{
+    while (f && f->form != form)
+        f = f->forms;
+    return f;
+}
+
+/* Behind the plain one, in front of the others: each owns the next. But a form that
+ * outlives the plain one, in somebody's queue, would keep those behind it: they are few.
+ */
+void frame_add_form(struct frame *f, uint16_t form, struct frame *other)
+{
+    other->form = form;
+    other->forms = f->forms;
+    f->forms = other;
 }
 
 size_t frame_header(uint8_t *out, unsigned opcode, size_t n)
@@ -49,6 +67,18 @@ struct frame *frame_new(unsigned opcode, struct str payload)
     struct frame *f = frame_alloc(FRAME_HEADER_MAX + payload.n);
     frame_append(f, opcode, payload);
     return f;
+}
+
+unsigned frame_opcode(const struct frame *f)
+{
+    return f->bytes[0] & 0x0F;
+}
+
+struct str frame_payload(const struct frame *f)
+{
+    unsigned code = (uint8_t)f->bytes[1];
+    size_t header = code == 127 ? 10 : code == 126 ? 4 : 2;
+    return (struct str){f->bytes + header, f->n - header};
 }
 
 void frame_append(struct frame *f, unsigned opcode, struct str payload)

@@ -15,6 +15,7 @@
         */
 
 struct conn;
+struct deflate;
 struct http_site;
 struct uring;
 
@@ -44,6 +45,7 @@ struct net {
     /* settings in force, set by the worker at CONF_APPLY */
     int64_t handshake_timeout_ms, ping_after_ms, idle_timeout_ms, close_timeout_ms;
     const struct http_site *site; /* http/: what is served before an upgrade */
+    struct deflate *deflate; /* ws/: made for the first who needs it, freed by worker */
 };
 
 /* Monotonic milliseconds, read once a turn. */

@@ -46,6 +46,9 @@ static void take_numbers(struct endpoint *e)
 {
     e->env.max_message = (uint64_t)e->set->c->max_message;
     e->env.backpressure = (uint64_t)e->set->c->backpressure;
+    bool packs = e->set->c->compression == COMPRESSION_ON;
+    e->env.pack_from = packs ? (uint64_t)e->set->c->compression_threshold : UINT64_MAX;
+    e->env.pack_level = (int)e->set->c->compression_level;
 }
 
 struct endpoint *endpoint_new(struct services *services, struct settings *set)

@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "worker/ws/packed.h"
 #include "worker/ws/utf8.h"
 
 #define ROOM "session"
@@ -11,6 +12,7 @@
 #define CLOSE_REASON_MAX 123
 #define TOO_BIG "Received too big message"
 #define NOT_UTF8 "a text message that is not UTF-8"
+#define NOT_DEFLATE "a compressed message that cannot be inflated"
 #define ENDS_INSIDE "a text message that ends inside a character"
 
 static bool is_control(unsigned opcode)
@@ -51,6 +53,9 @@ static void report(struct conn *c, unsigned code, const char *cause)
     count_end(c, code);
     c->env->ops->closed(c, code, cause);
     c->env->connections--;
+    if (c->st.window_bits)
+        COUNT_SET(c->net->counters, deflate_connections,
+                  c->net->counters->deflate_connections - 1);
     c->env = NULL; /* the endpoint may go; this connection may have to wait for a FIN */
     COUNT_SET(c->net->counters, websockets, c->net->counters->websockets - 1);
 }
@@ -197,8 +202,13 @@ static bool check_header(struct conn *c, const struct wire_header *h)
     }
     if (c->st.phase != CONN_OPEN)
         return true;
+    bool is_packed =
+        c->st.message_opcode ? (c->st.flags & CONN_PACKED) != 0 : h->rsv != 0;
+    uint64_t max = c->env->max_message;
+    if (is_packed)
+        max = deflate_packed_max(max);
     uint64_t have = c->st.message_opcode && c->partial ? c->partial->n : 0;
-    if (h->length > c->env->max_message - MIN(have, c->env->max_message)) {
+    if (h->length > max - MIN(have, max)) {
         fail(c, 1009, TOO_BIG);
         return false;
     }
@@ -215,7 +225,35 @@ static void begin_frame(struct conn *c, const struct wire_header *h)
     if (!is_control(h->opcode) && h->opcode != WIRE_CONTINUATION) {
         c->st.message_opcode = h->opcode;
         c->st.utf8 = UTF8_START;
+        c->st.flags &= ~(uint32_t)CONN_PACKED;
+        if (h->rsv)
+            c->st.flags |= CONN_PACKED;
     }
+}
+
+static void whole_payload(struct conn *c, unsigned opcode, struct str view)
+{
+    uint8_t utf8 =
+        opcode == WIRE_TEXT ? utf8_feed(UTF8_START, view.p, view.n) : UTF8_START;
+    if (utf8 != UTF8_START)
+        fail(c, 1007, utf8 == UTF8_BAD ? NOT_UTF8 : ENDS_INSIDE);
+    else
+        on_message(c, opcode, view);
+}
+
+static void packed_payload(struct conn *c, unsigned opcode, struct str packed)
+{
+    struct str view;
+    if (c->st.phase != CONN_OPEN)
+        return;
+    enum deflate_verdict v = packed_open(c, packed, &view);
+    if (v == DEFLATE_OK)
+        whole_payload(c, opcode, view);
+    else if (v == DEFLATE_BIG)
+        fail(c, 1009, TOO_BIG);
+    else
+        fail(c, 1007, NOT_DEFLATE);
+    packed_done(c);
 }
 
 /* A control frame, or a data message of one frame, that lies in one piece in the inbox:
@@ -223,16 +261,13 @@ static void begin_frame(struct conn *c, const struct wire_header *h)
 static void whole_message(struct conn *c, const struct wire_header *h, char *p)
 {
     wire_unmask(p, h->length, h->mask, 0);
-    if (is_control(h->opcode)) {
-        on_control(c, h->opcode, (struct str){p, h->length});
-        return;
-    }
-    uint8_t utf8 =
-        h->opcode == WIRE_TEXT ? utf8_feed(UTF8_START, p, h->length) : UTF8_START;
-    if (utf8 != UTF8_START)
-        fail(c, 1007, utf8 == UTF8_BAD ? NOT_UTF8 : ENDS_INSIDE);
+    struct str view = {p, h->length};
+    if (is_control(h->opcode))
+        on_control(c, h->opcode, view);
+    else if (h->rsv)
+        packed_payload(c, h->opcode, view);
     else
-        on_message(c, h->opcode, (struct str){p, h->length});
+        whole_payload(c, h->opcode, view);
 }
 
 static void end_data_frame(struct conn *c)
@@ -245,14 +280,19 @@ static void end_data_frame(struct conn *c)
         conn_partial_done(c);
         return;
     }
-    if (opcode == WIRE_TEXT && c->st.utf8 != UTF8_START) {
+    bool is_packed = c->st.flags & CONN_PACKED;
+    if (!is_packed && opcode == WIRE_TEXT && c->st.utf8 != UTF8_START) {
         fail(c, 1007, ENDS_INSIDE);
         return;
     }
     struct buf *whole =
         c->partial; /* the handler may hold bytes in a buffer of its own */
     c->partial = NULL;
-    on_message(c, opcode, whole ? buf_view(whole) : STR_NONE);
+    struct str view = whole ? buf_view(whole) : STR_NONE;
+    if (is_packed)
+        packed_payload(c, opcode, view);
+    else
+        on_message(c, opcode, view);
     if (whole)
         conn_give_back(c, whole);
 }
@@ -290,7 +330,7 @@ static void take_payload(struct conn *c, char *p, size_t n)
     c->st.frame_left -= n;
     if (!control && c->st.phase != CONN_OPEN)
         return; /* after our Close, data means nothing any more */
-    if (!control && c->st.message_opcode == WIRE_TEXT) {
+    if (!control && c->st.message_opcode == WIRE_TEXT && !(c->st.flags & CONN_PACKED)) {
         c->st.utf8 = utf8_feed(c->st.utf8, p, n);
         if (c->st.utf8 == UTF8_BAD) {
             fail(c, 1007, NOT_UTF8);
@@ -313,7 +353,7 @@ static size_t take_header(struct conn *c, const char *p, size_t n, struct wire_h
         from = head;
         n = before + added;
     }
-    enum wire_verdict v = wire_parse(from, n, 0, h);
+    enum wire_verdict v = wire_parse(from, n, packed_rsv(c), h);
     *done = v == WIRE_OK;
     if (v == WIRE_OK) {
         c->st.head_n = 0;
@@ -439,10 +479,14 @@ void session_start(struct conn *c, struct session_env *env,
     env->connections++;
     c->ops = &session_conn_ops;
     c->st.phase = CONN_OPEN;
+    c->st.window_bits = (uint8_t)how->window_bits;
     c->st.opened_ms = c->st.message_ms = net_now(c->net);
     uuid_make(&c->st.uuid);
     COUNT(c->net->counters, handshakes);
     COUNT_SET(c->net->counters, websockets, c->net->counters->websockets + 1);
+    if (c->st.window_bits)
+        COUNT_SET(c->net->counters, deflate_connections,
+                  c->net->counters->deflate_connections + 1);
     wheel_set(&c->net->wheel, &c->timer, 0);
     conn_due(c, c->st.opened_ms + c->net->ping_after_ms);
     env->ops->opened(c, how);
@@ -455,7 +499,8 @@ static void reply(struct conn *c, unsigned opcode, struct str payload)
     if (c->st.phase != CONN_OPEN)
         return;
     COUNT(c->net->counters, messages_out);
-    conn_reply(c, opcode, payload);
+    if (!packed_reply(c, opcode, payload))
+        conn_reply(c, opcode, payload);
 }
 
 void session_reply_text(struct conn *c, struct str payload)
@@ -473,11 +518,14 @@ static bool fits(const struct conn *c, size_t more)
     return outq_is_empty(&c->out) || c->out.bytes + more <= c->env->backpressure;
 }
 
+static bool is_told(const struct conn *c)
+{
+    return c->st.phase == CONN_OPEN && !(c->st.flags & CONN_MUTED);
+}
+
 /* PROTOCOL A12, outbound limit: checked before a push. */
 static bool has_room(struct conn *c, size_t more)
 {
-    if (c->st.phase != CONN_OPEN || (c->st.flags & CONN_MUTED))
-        return false;
     if (fits(c, more))
         return true;
     conn_write(c); /* what this turn has gathered the socket has not been offered yet */
@@ -489,14 +537,19 @@ static bool has_room(struct conn *c, size_t more)
 
 void session_send_text(struct conn *c, struct str payload)
 {
-    if (has_room(c, payload.n))
+    if (is_told(c) && has_room(c, payload.n))
         reply(c, WIRE_TEXT, payload);
 }
 
 void session_send_frame(struct conn *c, struct frame *f)
 {
-    if (!has_room(c, f->n))
+    if (!is_told(c))
+        return;
+    struct frame *fit = c->st.window_bits ? packed_frame(c, f) : f;
+    if (!has_room(c, fit->n))
         return;
     COUNT(c->net->counters, messages_out);
-    conn_push(c, frame_ref(f));
+    if (fit != f)
+        packed_sent(c, fit->n, f->n);
+    conn_push(c, frame_ref(fit));
 }

@@ -16,6 +16,7 @@ struct session_opening {
     struct str room, role; /* of a path with these placeholders: decoded, checked */
     struct str token;      /* ?token= before Authorization: Bearer before token.<value> */
     struct str session;    /* ?session=, decoded; not empty */
+    unsigned window_bits;  /* permessage-deflate was agreed on; 0: was not */
 };
 
 /* What an endpoint is asked. Everything may call session_close, conn_pause, session_send
@@ -42,6 +43,8 @@ struct session_env {
     uint64_t max_message;  /* bytes */
     uint64_t backpressure; /* unsent bytes */
     size_t connections;    /* that have it now; session keeps it */
+    uint64_t pack_from;    /* bytes of a message that is worth compressing */
+    int pack_level;        /* 1 … 9 */
 };
 
 /* After the 101 was queued: phase OPEN, ops->opened. Bytes behind the request go to
@@ -57,7 +60,8 @@ void session_reply_binary(struct conn *c, struct str payload);
 /* Pushes: not to a connection that is CONN_MUTED; above backpressure the connection is
  * closed 1008 `Slow consumer` (an empty queue takes one of any size). */
 void session_send_text(struct conn *c, struct str payload);
-/* A shared frame: one reference is taken; the caller keeps its own. */
+/* A shared frame of frame_new: one reference is taken; the caller keeps its own.
+ * Compressed, it is kept beside the plain one for the next who needs it so. */
 void session_send_frame(struct conn *c, struct frame *f);
 
 /* An unasked ping (§5.5.2); nothing if the connection is closing. */

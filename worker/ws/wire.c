@@ -94,7 +94,7 @@ const char *wire_fault(enum wire_verdict v)
     case WIRE_MORE:
         break;
     case WIRE_RSV:
-        return "A reserved bit is set, but no extension that uses it was agreed on";
+        return "A reserved bit is set where no extension that was agreed on uses it";
     case WIRE_OPCODE:
         return "The frame has a reserved opcode";
     case WIRE_UNMASKED:

@@ -31,6 +31,7 @@ function facts(endpoint) {
     ["Largest message", bytes(endpoint.max_message)],
     ["Slow consumer above", bytes(endpoint.backpressure) + " unsent"],
     ["Idle limit", duration(broker.idle_timeout) + ", pinged after " + duration(broker.ping_after)],
+    ["Compression", endpoint.compression === "on" ? "permessage-deflate, from " + bytes(endpoint.compression_threshold) : "off"],
     ["Refusals", endpoint.refusals === "close" ? "close codes" : "HTTP status"],
   ];
   if (endpoint.protocol === "echo") return list;
