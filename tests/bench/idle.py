@@ -2,7 +2,8 @@
 """What an idle connection costs in user space: N authenticated clients of the event protocol, each in 3 rooms (its own, ws-default,
 ws-notification) and a user of its own; or in pairs in a room of signaling; or each with an inbox of its own. Prints one JSON line: bytes per connection = growth of the workers' private memory ÷ N.
 
-    tests/bench/idle.py [--build DIR] [--conns 10000] [--endpoint events|echo|signaling|notifications] [--max BYTES]
+    tests/bench/idle.py [--build DIR] [--conns 10000] [--endpoint events|echo|signaling|notifications] [--compression]
+                        [--max BYTES]
 
 Needs a Release build. Kernel memory (sockets) is not counted. Exit 1 when --max is exceeded.
 """
@@ -22,7 +23,8 @@ import tempfile
 import time
 
 HEAD = ("GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n")
+OFFER = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 
 
 def private_bytes(pids):
@@ -49,7 +51,7 @@ WAYS = {
 }
 
 
-def open_clients(port, count, way, in_flight=200):
+def open_clients(port, count, way, more="", in_flight=200):
     """count sockets that have been upgraded and answered."""
     done, todo, waiting = [], count, {}
     sel = selectors.DefaultSelector()
@@ -59,7 +61,7 @@ def open_clients(port, count, way, in_flight=200):
             s = socket.create_connection(("127.0.0.1", port))
             i = count - todo
             here = path.format(i=i, pair=i // 2, role="ab"[i % 2])
-            s.sendall(HEAD.format(path=here).encode() + (text_frame(hello.format(i=i)) if hello else b""))
+            s.sendall(HEAD.format(path=here, more=more).encode() + (text_frame(hello.format(i=i)) if hello else b""))
             s.setblocking(False)
             sel.register(s, selectors.EVENT_READ)
             waiting[s] = b""
@@ -81,6 +83,7 @@ def main():
     p.add_argument("--conns", type=int, default=10000)
     p.add_argument("--endpoint", choices=WAYS, default="events")
     p.add_argument("--max", type=int)
+    p.add_argument("--compression", action="store_true", help="permessage-deflate is offered and taken")
     o = p.parse_args()
     build = pathlib.Path(o.build)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -94,7 +97,7 @@ def main():
         endpoints = {"events": {"path": "/ws", "auth_timeout": "60s", **auth}, "echo": {"path": "/echo"},
                      "signaling": {"path": "/signaling/{room}/{role}"}, "notifications": {"path": "/notifications", **auth}}
         config = {"workers": 1, "run_dir": f"{tmp}/run", "listeners": [{"address": f"127.0.0.1:{port}"}],
-                  "log": {"level": "warn"}, "endpoints": [{"protocol": o.endpoint, **endpoints[o.endpoint]}]}
+                  "log": {"level": "warn"}, "endpoints": [{"protocol": o.endpoint, "compression": "on" if o.compression else "off", **endpoints[o.endpoint]}]}
         path = pathlib.Path(tmp, "c.yaml")
         path.write_text(json.dumps(config))
         broker = subprocess.Popen([build / "heliod", "-n", "-c", path])
@@ -107,17 +110,18 @@ def main():
                     break
                 time.sleep(0.05)
             pids = [r["pid"] for r in rows]
-            for s in open_clients(port, 100, WAYS[o.endpoint]):  # touch every code path once
+            more = OFFER if o.compression else ""
+            for s in open_clients(port, 100, WAYS[o.endpoint], more):  # touch every code path once
                 s.close()
             time.sleep(1)
             before = private_bytes(pids)
             began = time.monotonic()
-            clients = open_clients(port, o.conns, WAYS[o.endpoint])
+            clients = open_clients(port, o.conns, WAYS[o.endpoint], more)
             took = time.monotonic() - began
             time.sleep(1)
             each = (private_bytes(pids) - before) / len(clients)
             print(json.dumps({"date": datetime.date.today().isoformat(), "machine": f"{os.cpu_count()} × {platform.machine()}, Linux {platform.release()}",
-                              "endpoint": o.endpoint, "connections": len(clients), "bytes_per_connection": round(each),
+                              "endpoint": o.endpoint, "compression": o.compression, "connections": len(clients), "bytes_per_connection": round(each),
                               "connect_seconds": round(took, 1)}))
             for s in clients:
                 s.close()
