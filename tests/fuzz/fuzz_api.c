@@ -3,10 +3,10 @@
  * for a ticket; and all of it is what Redis has kept of a ticket. */
 #include "common/log.h"
 #include "common/scan.h"
+#include "common/utf8.h"
 #include "tests/unit/bus_fake.h"
 #include "worker/http/api_routes.h"
 #include "worker/hub/tickets.h"
-#include "worker/ws/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,9 +5,9 @@
  * come out page by page, each once. */
 #include "common/log.h"
 #include "common/scan.h"
+#include "common/utf8.h"
 #include "tests/unit/bus_fake.h"
 #include "worker/hub/cluster_merge.h"
-#include "worker/ws/utf8.h"
 
 #include <json-c/json.h>
 

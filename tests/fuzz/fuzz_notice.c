@@ -3,11 +3,11 @@
  * them: a notice, an id of a stream's entry, the state of an inbox, news of it, what a
  * stream holds. */
 #include "common/strict.h"
+#include "common/utf8.h"
 #include "common/uuid.h"
 #include "worker/hub/inbox.h"
 #include "worker/hub/inbox_notice.h"
 #include "worker/hub/netstring.h"
-#include "worker/ws/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

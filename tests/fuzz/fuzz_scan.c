@@ -2,7 +2,7 @@
 /* scan against itself (judged once, walked again) and against json-c where both must
  * agree. */
 #include "common/scan.h"
-#include "worker/ws/utf8.h"
+#include "common/utf8.h"
 
 #include <json-c/json.h>
 #include <regex.h>

@@ -1,7 +1,7 @@
 // floors: common net ws
 /* wire and utf8 against plain re-statements of the rules: a stream of frames, cut
  * anywhere. */
-#include "worker/ws/utf8.h"
+#include "common/utf8.h"
 #include "worker/ws/wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -97,9 +97,14 @@ static void check_unmask(uint8_t *p, size_t n, const struct wire_header *h)
     free(got);
 }
 
+/* At once, byte by byte, in two parts, each way: the same state. */
 static void check_text(const uint8_t *p, size_t n)
 {
+    const struct utf8_way *ways;
+    size_t n_ways = utf8_ways(&ways);
     uint8_t slow = UTF8_START, whole = utf8_feed(UTF8_START, p, n);
+    for (size_t w = 0; w < n_ways; w++)
+        BUG_ON(utf8_feed_way(&ways[w], UTF8_START, p, n) != whole);
     for (size_t i = 0; i < n; i++) {
         slow = utf8_feed(slow, p + i, 1);
         if (i % 7 == 0)

@@ -1,7 +1,7 @@
 // floors: common net ws http
 #include "worker/http/turned_away.h"
 
-#include "worker/ws/utf8.h"
+#include "common/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

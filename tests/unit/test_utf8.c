@@ -1,5 +1,5 @@
-// floors: common net ws
-#include "worker/ws/utf8.h"
+// floors: common
+#include "common/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -173,28 +173,140 @@ static void test_states(void **state)
         assert_int_equal(utf8_feed((uint8_t)s, "\x80", 1), UTF8_BAD);
 }
 
-/* A byte beyond ASCII at every place of every length, at every alignment, each way. */
-static void test_ascii_ways(void **state)
+/* ---- ways: each against the one that takes byte by byte, which is tested above ---- */
+
+static void check_ways(uint8_t state, const uint8_t *s, size_t n)
 {
-    (void)state;
-    enum { ROOM = 320, LONGEST = 270 };
-    static uint8_t s[ROOM] __attribute__((aligned(64)));
     const struct utf8_way *ways;
     size_t n_ways = utf8_ways(&ways);
-    assert_true(n_ways >= 2);
-    memset(s, 0x7F, ROOM);
-    for (size_t way = 0; way < n_ways; way++)
-        for (size_t align = 0; align < 32; align += align < 4 ? 1 : 7)
-            for (size_t n = 0; n <= LONGEST; n++) {
-                s[align + n] = 0x80; /* just behind: not seen */
-                assert_int_equal(ways[way].ascii(s + align, n), n);
-                s[align + n] = 0x7F;
-                for (size_t at = 0; at < n; at++) {
-                    s[align + at] = at % 2 ? 0x80 : 0xFF;
-                    assert_int_equal(ways[way].ascii(s + align, n), at);
-                    s[align + at] = 0x7F;
-                }
+    uint8_t want = utf8_feed_way(&ways[n_ways - 1], state, s, n);
+    for (size_t w = 0; w < n_ways - 1; w++) {
+        uint8_t got = utf8_feed_way(&ways[w], state, s, n);
+        if (got != want)
+            fail_msg("%s: %zu bytes from state %u: %u, not %u", ways[w].name, n, state,
+                     got, want);
+    }
+    assert_int_equal(utf8_feed(state, s, n), want);
+}
+
+static void test_last_way_is_bytes(void **state)
+{
+    (void)state;
+    static uint8_t s[300];
+    const struct utf8_way *ways;
+    size_t n_ways = utf8_ways(&ways);
+    const struct utf8_way *bytes = &ways[n_ways - 1];
+    assert_string_equal(bytes->name, "bytes");
+    for (size_t n = 0; n <= sizeof(s); n++) {
+        memset(s, 'x', n);
+        assert_int_equal(utf8_feed_way(bytes, UTF8_START, s, n), UTF8_START);
+        assert_true(n < 3 || bytes->right(s, n) == 3);
+    }
+}
+
+/* Each way does look ahead: over good text it goes to the end. */
+static void test_ways_go_far(void **state)
+{
+    (void)state;
+    static uint8_t s[300];
+    const struct utf8_way *ways;
+    size_t n_ways = utf8_ways(&ways);
+    for (size_t w = 0; w < n_ways - 1; w++)
+        for (size_t n = 35; n <= sizeof(s); n++)
+            for (unsigned first = 0; first < 3; first++) {
+                for (size_t i = 0; i < n; i++) /* è…, or letters, then è… */
+                    s[i] = (first * 40 > i) ? 'x' : (i - first * 40) % 2 ? 0xA8 : 0xC3;
+                assert_int_equal(ways[w].right(s, n), n);
             }
+}
+
+/* Characters of every size one behind the other, from the one with this number on. */
+static void fill(uint8_t *s, size_t n, size_t from)
+{
+    static const char *const characters[] = {"a",
+                                             "\xC2\x80",
+                                             "\xE0\xA0\x80",
+                                             "z",
+                                             "\xF0\x90\x80\x80",
+                                             "\xDF\xBF",
+                                             "b",
+                                             "c",
+                                             "\xED\x9F\xBF",
+                                             "\xEE\x80\x80",
+                                             "d",
+                                             "e",
+                                             "f",
+                                             "g",
+                                             "\xF4\x8F\xBF\xBF",
+                                             "\xEF\xBF\xBF",
+                                             "\xE1\x80\xBF",
+                                             "h"};
+    for (size_t i = 0; i < n; from++) {
+        const char *c = characters[from % ARRAY_LEN(characters)];
+        size_t size = MIN(strlen(c), n - i);
+        memcpy(s + i, c, size);
+        i += size;
+    }
+}
+
+/* One byte wrong at every place of every length. The text fills its allocation: ASan sees
+ * a look beyond either end. */
+static void test_ways_every_place(void **state)
+{
+    (void)state;
+    static const uint8_t wrong[] = {'a', 0x80, 0xBF, 0xC0, 0xE0, 0xED, 0xF4, 0xFF};
+    for (size_t n = 1; n <= 200; n++) {
+        uint8_t *s = malloc(n);
+        fill(s, n, n);
+        check_ways(UTF8_START, s, n);
+        for (size_t at = 0; at < n; at++) {
+            uint8_t was = s[at];
+            for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+                s[at] = wrong[i];
+                check_ways(UTF8_START, s, n);
+            }
+            s[at] = was;
+        }
+        free(s);
+    }
+}
+
+/* From inside every character, at every alignment. */
+static void test_ways_states(void **state)
+{
+    (void)state;
+    static uint8_t room[300] __attribute__((aligned(64)));
+    static const char *const rest[] = {"",         "\x80",         "\x80\x80",
+                                       "\xA0\x80", "\x90\x80\x80", "\x80\x80\x80"};
+    for (size_t align = 0; align < 64; align++)
+        for (size_t r = 0; r < ARRAY_LEN(rest); r++) {
+            size_t lead = strlen(rest[r]);
+            memcpy(room + align, rest[r], lead);
+            fill(room + align + lead, 200 - lead, align);
+            for (unsigned s = 0; s < 9; s++)
+                for (size_t n = 0; n <= 200; n++)
+                    check_ways((uint8_t)s, room + align, n);
+        }
+}
+
+/* Every four bytes from the edges, in the middle of letters, across the vectors' borders.
+ */
+static void test_ways_edges(void **state)
+{
+    (void)state;
+    uint8_t s[80];
+    size_t turn = 0;
+    memset(s, 'x', sizeof(s));
+    for (size_t a = 0; a < ARRAY_LEN(edges); a++)
+        for (size_t b = 0; b < ARRAY_LEN(edges); b++)
+            for (size_t c = 0; c < ARRAY_LEN(edges); c++)
+                for (size_t d = 0; d < ARRAY_LEN(edges); d += 2) {
+                    uint8_t *at = s + 10 + turn++ % 41;
+                    uint8_t four[] = {edges[a], edges[b], edges[c], edges[d]};
+                    memcpy(at, four, 4);
+                    check_ways(UTF8_START, s, turn % 3 ? sizeof(s) : 67);
+                    memset(at, 'x', 4);
+                }
 }
 
 static void test_long_texts(void **state)
@@ -217,9 +329,16 @@ static void test_long_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_short_texts), cmocka_unit_test(test_code_points),
-        cmocka_unit_test(test_splits),      cmocka_unit_test(test_states),
-        cmocka_unit_test(test_ascii_ways),  cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_short_texts),
+        cmocka_unit_test(test_code_points),
+        cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_last_way_is_bytes),
+        cmocka_unit_test(test_ways_go_far),
+        cmocka_unit_test(test_ways_every_place),
+        cmocka_unit_test(test_ways_states),
+        cmocka_unit_test(test_ways_edges),
+        cmocka_unit_test(test_long_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

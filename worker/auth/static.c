@@ -7,7 +7,7 @@
 #include "common/digest.h"
 #include "common/map.h"
 #include "common/mem.h"
-#include "worker/ws/utf8.h"
+#include "common/utf8.h"
 
 #define TOKEN_MAX 8192
 #define USER_MAX 256

@@ -1,6 +1,6 @@
 #include "worker/http/api_routes.h"
 
-#include "worker/ws/utf8.h"
+#include "common/utf8.h"
 
 #define SHOWN_MAX 40
 

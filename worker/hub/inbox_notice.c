@@ -2,9 +2,9 @@
 
 #include "common/mem.h"
 #include "common/strict.h"
+#include "common/utf8.h"
 #include "common/uuid.h"
 #include "worker/hub/inbox.h"
-#include "worker/ws/utf8.h"
 
 /* ---- whom ---- */
 

@@ -2,9 +2,9 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/utf8.h"
 #include "worker/protocols/events_client.h"
 #include "worker/protocols/expiry.h"
-#include "worker/ws/utf8.h"
 
 #define ROOM "events"
 

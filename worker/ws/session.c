@@ -2,8 +2,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "worker/ws/packed.h"
-#include "worker/ws/utf8.h"
 
 #define ROOM "session"
 

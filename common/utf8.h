@@ -1,8 +1,8 @@
 /* utf8: incremental validation (RFC 3629: no overlong forms, no surrogates, nothing above
  * U+10FFFF). Owns nothing; the state is one byte of the caller's. Fails at the first byte
  * that cannot be right. */
-#ifndef WORKER_WS_UTF8_H
-#define WORKER_WS_UTF8_H
+#ifndef COMMON_UTF8_H
+#define COMMON_UTF8_H
 
 #include "common/base.h"
 
@@ -17,12 +17,13 @@ static inline bool utf8_ok(const void *p, size_t n)
     return utf8_feed(UTF8_START, p, n) == UTF8_START;
 }
 
-/* One way to count the ASCII bytes a text begins with; all do the same. utf8_ways: those
- * this machine can go, best first; the first is in use. For tests. */
+/* One way to look at many bytes at once; all come to the same. utf8_ways: those this
+ * machine can go, best first; the first is in use. For tests. */
 struct utf8_way {
     const char *name;
-    size_t (*ascii)(const uint8_t *p, size_t n);
+    size_t (*right)(const uint8_t *p, size_t n);
 };
 size_t utf8_ways(const struct utf8_way **out);
+uint8_t utf8_feed_way(const struct utf8_way *way, uint8_t state, const void *p, size_t n);
 
 #endif
