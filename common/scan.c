@@ -1,20 +1,20 @@
 #include "common/scan.h"
 
 #include "common/mem.h"
+#include "common/skip.h"
+#include "common/utf8.h"
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
-/* Where we are in a text. The bytes p … end are still unread. */
+/* Where we are in a text. The bytes p … end are still unread. beyond: not zero if a
+ * string may have held something beyond ASCII. */
 struct cursor {
     const uint8_t *p, *end;
+    unsigned beyond;
 };
 
 static struct cursor cursor_at(struct str s, size_t pos)
 {
     const uint8_t *p = (const uint8_t *)(s.p ? s.p : "");
-    return (struct cursor){p + MIN(pos, s.n), p + s.n};
+    return (struct cursor){p + MIN(pos, s.n), p + s.n, 0};
 }
 
 static struct str view(const uint8_t *from, const uint8_t *to)
@@ -43,83 +43,6 @@ static bool take(struct cursor *c, char what)
     if (c->p == c->end || *c->p != (uint8_t)what)
         return false;
     c->p++;
-    return true;
-}
-
-/* Bytes of a string that need a look: its end, an escape, a control character, the start
- * of a character beyond ASCII. */
-static inline bool is_special(uint8_t b)
-{
-    return b < 0x20 || b >= 0x80 || b == '"' || b == '\\';
-}
-
-#if defined(__SSE2__)
-/* Signed compare: bytes from 0x80 are negative, so one "less than 0x20" finds them and
- * the control characters. */
-static inline void skip_ordinary(struct cursor *c)
-{
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
-    const __m128i blank = _mm_set1_epi8(0x20);
-    while (c->end - c->p >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)c->p);
-        __m128i found = _mm_or_si128(_mm_cmplt_epi8(v, blank), _mm_cmpeq_epi8(v, quote));
-        int bits = _mm_movemask_epi8(_mm_or_si128(found, _mm_cmpeq_epi8(v, slash)));
-        if (bits) {
-            c->p += __builtin_ctz((unsigned)bits);
-            return;
-        }
-        c->p += 16;
-    }
-    while (c->p < c->end && !is_special(*c->p))
-        c->p++;
-}
-#else
-#define ONES UINT64_C(0x0101010101010101)
-#define HIGHS UINT64_C(0x8080808080808080)
-/* May report a byte too many (the borrow of the subtraction), never one too few: the byte
- * loop decides. */
-static inline bool has_special(uint64_t v)
-{
-    uint64_t quote = v ^ (ONES * '"'), slash = v ^ (ONES * '\\');
-    return ((v | (v - ONES * 0x20) | (quote - ONES) | (slash - ONES)) & HIGHS) != 0;
-}
-
-static inline void skip_ordinary(struct cursor *c)
-{
-    uint64_t v;
-    for (; c->end - c->p >= 8; c->p += 8) {
-        memcpy(&v, c->p, 8);
-        if (has_special(v))
-            break;
-    }
-    while (c->p < c->end && !is_special(*c->p))
-        c->p++;
-}
-#endif
-
-/* One character beyond ASCII: the second byte's range depends on the first (RFC 3629 §4).
- */
-static bool judge_character(struct cursor *c)
-{
-    const uint8_t *p = c->p;
-    uint8_t lead = *p, low = 0x80, high = 0xBF;
-    ptrdiff_t size = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    if (lead < 0xC2 || lead > 0xF4 || c->end - p < size)
-        return false;
-    if (lead == 0xE0)
-        low = 0xA0;
-    else if (lead == 0xED)
-        high = 0x9F;
-    else if (lead == 0xF0)
-        low = 0x90;
-    else if (lead == 0xF4)
-        high = 0x8F;
-    if (p[1] < low || p[1] > high)
-        return false;
-    for (ptrdiff_t i = 2; i < size; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return false;
-    c->p += size;
     return true;
 }
 
@@ -172,19 +95,15 @@ static bool judge_escape(struct cursor *c)
     }
 }
 
-/* A string, its opening quote included. */
+/* A string, its opening quote included. Whether it is UTF-8 is found out once for the
+ * whole text. */
 static bool judge_string(struct cursor *c, bool *plain)
 {
     *plain = true;
     if (!take(c, '"'))
         return false;
     for (;;) {
-        skip_ordinary(c);
-        if (c->p == c->end)
-            return false;
-        while (c->p < c->end && *c->p >= 0x80)
-            if (!judge_character(c))
-                return false;
+        c->p = skip_ordinary(c->p, c->end, &c->beyond);
         if (c->p == c->end || *c->p < 0x20)
             return false;
         if (*c->p == '"')
@@ -408,7 +327,7 @@ enum scan_type scan_text(struct str text, struct scan_member *wanted, size_t n)
     bool is_object = c.p < c.end && *c.p == '{';
     bool good = is_object ? judge_object(&c, wanted, n) : judge_value(&c, 0, &whole);
     skip_blank(&c);
-    if (good && c.p == c.end)
+    if (good && c.p == c.end && (!c.beyond || utf8_ok(text.p, text.n)))
         return whole.type;
     forget(wanted, n);
     return SCAN_BAD;

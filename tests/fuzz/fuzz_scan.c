@@ -2,6 +2,7 @@
 /* scan against itself (judged once, walked again) and against json-c where both must
  * agree. */
 #include "common/scan.h"
+#include "common/skip.h"
 #include "common/utf8.h"
 
 #include <json-c/json.h>
@@ -30,6 +31,20 @@ static void walk_anything(struct str text)
     scan_value_of(text);
     scan_utf16_length(text);
     buf_free(&scratch);
+}
+
+/* ── how far a string goes: the way of this machine and the portable ones, from
+ * everywhere ── */
+
+static void check_skip(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 1 + i / 8) {
+        unsigned beyond[3] = {0};
+        const uint8_t *far = skip_bytes(p + i, p + n, &beyond[0]);
+        BUG_ON(skip_words(p + i, p + n, &beyond[1]) != far);
+        BUG_ON(skip_ordinary(p + i, p + n, &beyond[2]) != far);
+        BUG_ON(beyond[0] && !(beyond[1] && beyond[2]));
+    }
 }
 
 /* ── good text: what is found on the way and what is found by walking are the same, and
@@ -177,6 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str text = {(const char *)data, size};
     enum scan_type type = scan_text(text, NULL, 0);
     walk_anything(text);
+    check_skip(data, size);
     if (type != SCAN_BAD)
         check_parts(text, type);
     if (size < 100000)

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
+#include <ctype.h>
 
 /* A text may hold NUL, so each vector carries its length. The copy has no byte behind it:
  * ASan sees any overrun. */
@@ -388,6 +389,29 @@ static void test_utf8_all(void **state)
     }
 }
 
+/* A wrong byte in any string, name or value, long or short, makes the whole bad; an é is
+ * good in any. */
+static void test_utf8_anywhere(void **state)
+{
+    (void)state;
+    char text[] =
+        "{\"a first name and not short\":[\"x\",\"sixteen and some more bytes\","
+        "{\"kk\":\"a b and then a long way to the end of this one\"}],\"zz\":\"yy\"}";
+    size_t n = sizeof(text) - 1;
+    assert_int_equal(judge((struct str){text, n}), SCAN_OBJECT);
+    for (size_t at = 0; at + 1 < n; at++) {
+        char was[2] = {text[at], text[at + 1]};
+        bool inside =
+            (isalpha(was[0]) || was[0] == ' ') && (isalpha(was[1]) || was[1] == ' ');
+        text[at] = (char)0xE9;
+        assert_int_equal(judge((struct str){text, n}), SCAN_BAD);
+        text[at] = (char)0xC3;
+        text[at + 1] = (char)0xA9;
+        assert_int_equal(judge((struct str){text, n}), inside ? SCAN_OBJECT : SCAN_BAD);
+        memcpy(text + at, was, 2);
+    }
+}
+
 static void nest(struct buf *b, const char *open, const char *inner, const char *close,
                  int n)
 {
@@ -666,13 +690,14 @@ static void test_truthy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),      cmocka_unit_test(test_every_cut),
-        cmocka_unit_test(test_every_place), cmocka_unit_test(test_utf8_all),
-        cmocka_unit_test(test_depth),       cmocka_unit_test(test_members),
-        cmocka_unit_test(test_duplicates),  cmocka_unit_test(test_value_of),
-        cmocka_unit_test(test_next),        cmocka_unit_test(test_next_member),
-        cmocka_unit_test(test_string),      cmocka_unit_test(test_string_is),
-        cmocka_unit_test(test_utf16),       cmocka_unit_test(test_truthy),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_every_place),   cmocka_unit_test(test_utf8_all),
+        cmocka_unit_test(test_utf8_anywhere), cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_members),       cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_value_of),      cmocka_unit_test(test_next),
+        cmocka_unit_test(test_next_member),   cmocka_unit_test(test_string),
+        cmocka_unit_test(test_string_is),     cmocka_unit_test(test_utf16),
+        cmocka_unit_test(test_truthy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

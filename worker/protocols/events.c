@@ -2,7 +2,6 @@
 
 #include "common/log.h"
 #include "common/mem.h"
-#include "common/utf8.h"
 #include "worker/protocols/events_client.h"
 #include "worker/protocols/expiry.h"
 
@@ -65,10 +64,10 @@ static void dispatch(struct conn *c, const struct events_message *m)
         events_custom(c, m);
 }
 
-static void on_message(struct conn *c, bool is_text, struct str text)
+static void on_message(struct conn *c, UNUSED bool is_text, struct str text)
 {
     struct events_message m;
-    if ((is_text || utf8_ok(text.p, text.n)) && take_apart(text, &m)) {
+    if (take_apart(text, &m)) {
         dispatch(c, &m);
         return;
     }
