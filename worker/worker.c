@@ -318,7 +318,7 @@ static void report_bus(struct worker *w)
 
 static void on_second(void *ctx, int64_t now_ms)
 {
-    (void)now_ms;
+    net_second(ctx, now_ms);
     struct worker *w = container_of((struct net *)ctx, struct worker, net);
     LIST_EACH_SAFE (node, &w->endpoints) {
         struct endpoint *e = container_of(node, struct endpoint, link);
@@ -479,6 +479,7 @@ int worker_run(unsigned slot, unsigned number, const char *run_dir)
 {
     char name[48];
     struct err e = {0};
+    memory_init();
     struct worker w = {
         .slot = slot, .number = number, .run_dir = run_dir, .end_code = 1001};
     snprintf(name, sizeof(name), "worker[%u.%u]", slot, number);

@@ -3,9 +3,10 @@
 ws-notification) and a user of its own; or in pairs in a room of signaling; or each with an inbox of its own. Prints one JSON line: bytes per connection = growth of the workers' private memory ÷ N.
 
     tests/bench/idle.py [--build DIR] [--conns 10000] [--endpoint events|echo|signaling|notifications] [--compression]
-                        [--max BYTES]
+                        [--max BYTES] [--storm RATIO]
 
-Needs a Release build. Kernel memory (sockets) is not counted. Exit 1 when --max is exceeded.
+--storm: all then get one broadcast (events only) and go; the workers' resident memory must come down to RATIO × what it was before they came,
+without any further traffic. Needs a Release build. Kernel memory (sockets) is not counted. Exit 1 when --max or RATIO is exceeded.
 """
 import argparse
 import datetime
@@ -27,13 +28,17 @@ HEAD = ("GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection:
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 
 
-def private_bytes(pids):
+def private_bytes(pids, kinds=("Private_Clean", "Private_Dirty")):
     total = 0
     for pid in pids:
         for line in open(f"/proc/{pid}/smaps_rollup"):
-            if line.startswith(("Private_Clean", "Private_Dirty")):
+            if line.startswith(kinds):
                 total += int(line.split()[1]) * 1024
     return total
+
+
+def resident_bytes(pids):
+    return private_bytes(pids, ("Rss",))
 
 
 def text_frame(text):
@@ -76,6 +81,32 @@ def open_clients(port, count, way, more="", in_flight=200):
     return done
 
 
+def explain(ctl):
+    done = subprocess.run([*ctl, "show", "memory"], capture_output=True, text=True, check=True)
+    return [json.loads(x) for x in done.stdout.splitlines()]
+
+
+def broadcast(ctl, clients):
+    """One message, received by everybody."""
+    subprocess.run([*ctl, "send", "all", "storm", json.dumps({"text": "x" * 200})], check=True, stdout=subprocess.DEVNULL)
+    for s in clients:
+        s.settimeout(30)
+        got = b""
+        while b'"storm"' not in got:
+            got += s.recv(4096)
+
+
+def wait_for_calm(ctl, pids, enough, seconds=20):
+    """What is kept when all are gone: as soon as it is little enough, or after a while."""
+    end = time.monotonic() + seconds
+    while True:
+        status = json.loads(subprocess.run([*ctl, "status"], capture_output=True, text=True, check=True).stdout)
+        kept = resident_bytes(pids)
+        if (status["connections"] == 0 and kept <= enough) or time.monotonic() > end:
+            return kept
+        time.sleep(0.5)
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     p = argparse.ArgumentParser()
@@ -83,6 +114,7 @@ def main():
     p.add_argument("--conns", type=int, default=10000)
     p.add_argument("--endpoint", choices=WAYS, default="events")
     p.add_argument("--max", type=int)
+    p.add_argument("--storm", type=float)
     p.add_argument("--compression", action="store_true", help="permessage-deflate is offered and taken")
     o = p.parse_args()
     build = pathlib.Path(o.build)
@@ -93,7 +125,8 @@ def main():
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         tokens = "\n".join(f"user-{i}:sha256:{hashlib.sha256(f't{i}'.encode()).hexdigest()}" for i in range(o.conns))
-        auth = {"auth": {"method": "static", "tokens": tokens}}
+        pathlib.Path(tmp, "tokens").write_text(tokens)
+        auth = {"auth": {"method": "static", "tokens_file": f"{tmp}/tokens"}}
         endpoints = {"events": {"path": "/ws", "auth_timeout": "60s", **auth}, "echo": {"path": "/echo"},
                      "signaling": {"path": "/signaling/{room}/{role}"}, "notifications": {"path": "/notifications", **auth}}
         config = {"workers": 1, "run_dir": f"{tmp}/run", "listeners": [{"address": f"127.0.0.1:{port}"}],
@@ -115,19 +148,30 @@ def main():
                 s.close()
             time.sleep(1)
             before = private_bytes(pids)
+            rss_before = resident_bytes(pids)
             began = time.monotonic()
             clients = open_clients(port, o.conns, WAYS[o.endpoint], more)
             took = time.monotonic() - began
             time.sleep(1)
             each = (private_bytes(pids) - before) / len(clients)
-            print(json.dumps({"date": datetime.date.today().isoformat(), "machine": f"{os.cpu_count()} × {platform.machine()}, Linux {platform.release()}",
-                              "endpoint": o.endpoint, "compression": o.compression, "connections": len(clients), "bytes_per_connection": round(each),
-                              "connect_seconds": round(took, 1)}))
+            result = {"date": datetime.date.today().isoformat(), "machine": f"{os.cpu_count()} × {platform.machine()}, Linux {platform.release()}",
+                      "endpoint": o.endpoint, "compression": o.compression, "connections": len(clients), "bytes_per_connection": round(each),
+                      "connect_seconds": round(took, 1)}
+            if o.storm:
+                result |= {"private_before": before, "rss_before": rss_before, "rss_peak": resident_bytes(pids), "held": explain(ctl)}
+            if o.storm and o.endpoint == "events":
+                broadcast(ctl, clients)
             for s in clients:
                 s.close()
+            if o.storm:
+                kept = wait_for_calm(ctl, pids, rss_before * o.storm)
+                result |= {"private_after": private_bytes(pids), "rss_after": kept, "ratio": round(kept / rss_before, 2), "kept": explain(ctl)}
+            print(json.dumps(result))
         finally:
             broker.terminate()
             broker.wait(30)
+    if o.storm and kept > rss_before * o.storm:
+        sys.exit(f"{kept} bytes are kept after the storm, {kept / rss_before:.2f} × the {rss_before} before; at most {o.storm} × was allowed")
     if o.max and each > o.max:
         sys.exit(f"{each:.0f} bytes a connection; at most {o.max} were allowed")
 

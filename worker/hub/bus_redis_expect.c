@@ -2,6 +2,8 @@
 
 #include "common/mem.h"
 
+#define CAP_KEEP 1024 /* a longer ring goes when it is empty */
+
 void expect_fini(struct expect_queue *q)
 {
     free(q->v);
@@ -46,7 +48,8 @@ void expect_drop_first(struct expect_queue *q)
 {
     BUG_ON(q->n == 0);
     q->head = (q->head + 1) & (q->cap - 1);
-    q->n--;
+    if (--q->n == 0 && q->cap > CAP_KEEP)
+        expect_fini(q);
 }
 
 bool expect_answered(struct expect_queue *q)

@@ -154,8 +154,8 @@ bool hub_is_member(UNUSED const struct hub *h, const struct conn *c, struct str 
 
 struct str hub_user_of(const struct conn *c)
 {
-    bool has_user = c->subs.n && room_kind(c->subs.v[0].room) == HUB_USER;
-    return has_user ? room_name(c->subs.v[0].room) : STR_NONE;
+    bool has_user = c->subs.n && room_kind(conn_subs_all(&c->subs)[0].room) == HUB_USER;
+    return has_user ? room_name(conn_subs_all(&c->subs)[0].room) : STR_NONE;
 }
 
 size_t hub_room_count(const struct conn *c)
@@ -167,7 +167,7 @@ void hub_each_room(const struct conn *c, void (*fn)(void *ctx, struct str room),
                    void *ctx)
 {
     for (unsigned i = hub_user_of(c).p ? 1 : 0; i < c->subs.n; i++)
-        fn(ctx, room_name(c->subs.v[i].room));
+        fn(ctx, room_name(conn_subs_all(&c->subs)[i].room));
 }
 
 /* ---- each one that is meant; fn may close connections and so change what is walked ----
@@ -223,8 +223,10 @@ size_t hub_memory(const struct hub *h)
 {
     size_t n =
         sizeof(*h) + h->spare.cap + rooms_memory(&h->rooms) + topics_memory(&h->topics);
-    for (size_t i = 0; i < h->net->conns_n; i++)
-        n += h->net->conns[i]->subs.cap * sizeof(struct sub);
+    for (size_t i = 0; i < h->net->conns_n; i++) {
+        const struct conn_subs *s = &h->net->conns[i]->subs;
+        n += s->cap > 1 ? s->cap * sizeof(struct sub) : 0;
+    }
     return n;
 }
 

@@ -142,7 +142,7 @@ static size_t declare_again(struct interest *in, struct conn *c)
     if (c->subs.is_client)
         interest_client(in, c);
     for (unsigned i = 0; i < c->subs.n; i++)
-        interest_room(in, c->subs.v[i].room);
+        interest_room(in, conn_subs_all(&c->subs)[i].room);
     return 1 + c->subs.n;
 }
 

@@ -82,7 +82,7 @@ struct conn *rooms_client(const struct rooms *r, struct str id)
 int rooms_index(const struct conn *c, enum hub_kind kind, struct str name)
 {
     for (unsigned i = 0; i < c->subs.n; i++) {
-        const struct room *room = c->subs.v[i].room;
+        const struct room *room = conn_subs_all(&c->subs)[i].room;
         if (room_kind(room) == kind && str_eq(room_name(room), name))
             return (int)i;
     }
@@ -123,7 +123,7 @@ static void remove_member(struct room *room, uint32_t at)
 {
     struct member *v = room_members(room), last = v[room->n - 1];
     v[at] = last;
-    last.conn->subs.v[last.at].at = at;
+    conn_subs_all(&last.conn->subs)[last.at].at = at;
     room->n--;
     if (room->n == 0) {
         resize(room, 1);
@@ -134,34 +134,48 @@ static void remove_member(struct room *room, uint32_t at)
     }
 }
 
+/* Moves the memberships between their inline place and the heap as needed. cap ≥ n. */
+static void resize_subs(struct conn_subs *s, uint16_t cap)
+{
+    struct sub *v = s->cap > 1 ? s->v : NULL;
+    if (cap > 1) {
+        struct sub one = s->one;
+        v = mem_resize(v, cap * sizeof(*v));
+        if (s->cap == 1)
+            v[0] = one;
+        s->v = v;
+    } else {
+        free(v);
+    }
+    s->cap = cap;
+}
+
 /* Exact while it is small: most connections stay in a handful of rooms. */
 static void push_sub(struct conn_subs *s, struct room *room)
 {
     if (s->n == s->cap) {
         uint32_t cap = s->cap < 4 ? s->cap + 1u : s->cap + s->cap / 2u;
-        s->cap = (uint16_t)MIN(cap, UINT16_MAX);
-        s->v = mem_resize(s->v, s->cap * sizeof(*s->v));
+        resize_subs(s, (uint16_t)MIN(cap, UINT16_MAX));
     }
-    s->v[s->n++] = (struct sub){room, 0};
+    conn_subs_all(s)[s->n++] = (struct sub){room, 0};
 }
 
 static void point_back(struct conn_subs *s, unsigned i)
 {
-    room_members(s->v[i].room)[s->v[i].at].at = i;
+    struct sub *v = conn_subs_all(s);
+    room_members(v[i].room)[v[i].at].at = i;
 }
 
 static void remove_sub(struct conn_subs *s, unsigned i)
 {
+    struct sub *v = conn_subs_all(s);
     s->n--;
     if (i < s->n) {
-        s->v[i] = s->v[s->n];
+        v[i] = v[s->n];
         point_back(s, i);
     }
-    if (s->n == 0) {
-        free(s->v);
-        s->v = NULL;
-        s->cap = 0;
-    }
+    if (s->n == 0)
+        resize_subs(s, 0);
 }
 
 static size_t *population(struct rooms *r, const struct room *room)
@@ -177,11 +191,12 @@ void rooms_enter(struct rooms *r, struct room *room, struct conn *c)
         ++*population(r, room);
     push_sub(s, room);
     unsigned i = s->n - 1u;
-    s->v[i].at = push_member(room, c, i);
+    struct sub *v = conn_subs_all(s);
+    v[i].at = push_member(room, c, i);
     if (i > 0 && room_kind(room) == HUB_USER) {
-        struct sub first = s->v[0];
-        s->v[0] = s->v[i];
-        s->v[i] = first;
+        struct sub first = v[0];
+        v[0] = v[i];
+        v[i] = first;
         point_back(s, 0);
         point_back(s, i);
     }
@@ -189,7 +204,7 @@ void rooms_enter(struct rooms *r, struct room *room, struct conn *c)
 
 struct room *rooms_exit(struct rooms *r, struct conn *c, unsigned i)
 {
-    struct sub sub = c->subs.v[i];
+    struct sub sub = conn_subs_all(&c->subs)[i];
     remove_member(sub.room, sub.at);
     remove_sub(&c->subs, i);
     if (sub.room->n == 0)

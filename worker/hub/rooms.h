@@ -9,15 +9,10 @@
 #include "common/map.h"
 #include "worker/hub/hub.h"
 
-/* Both ends know where the other one lies, so each can be swap-removed without a search.
- * Packed: 12 bytes, not 16. */
-struct sub {
-    struct room *room;
-    uint32_t at; /* index of ours in the room's members */
-} __attribute__((packed, aligned(4)));
+/* The other end of a conn's struct sub. */
 struct member {
     struct conn *conn;
-    uint32_t at; /* index of ours in conn->subs.v */
+    uint32_t at; /* index of ours in conn->subs */
 } __attribute__((packed, aligned(4)));
 
 struct room {
@@ -71,11 +66,11 @@ struct room *rooms_need(struct rooms *r, enum hub_kind kind,
 void rooms_drop(struct rooms *r, struct room *room); /* frees an empty one */
 struct conn *rooms_client(const struct rooms *r, struct str id);
 
-/* The index in c->subs.v of its membership in a room of that name; -1: it is not in it.
+/* The index in c->subs of its membership in a room of that name; -1: it is not in it.
  */
 int rooms_index(const struct conn *c, enum hub_kind kind, struct str name);
-/* A user goes to the front: subs.v[0] is the user's membership, if there is one. Takes
- * the room out of the idle list. */
+/* A user goes to the front: the first sub is the user's membership, if there is one.
+ * Takes the room out of the idle list. */
 void rooms_enter(struct rooms *r, struct room *room, struct conn *c);
 /* Ends membership i; returns the room, which may be empty now. */
 struct room *rooms_exit(struct rooms *r, struct conn *c, unsigned i);

@@ -189,7 +189,7 @@ void conn_raw(struct conn *c, struct str bytes)
 
 static void unchoke(struct conn *c)
 {
-    if (!(c->st.flags & CONN_CHOKED) || c->out.bytes > c->choke_limit / 4)
+    if (!(c->st.flags & CONN_CHOKED) || c->out.bytes > c->st.choke_limit / 4)
         return;
     c->st.flags &= ~(uint32_t)CONN_CHOKED;
     if (!(c->st.flags & CONN_PAUSED))
@@ -330,7 +330,7 @@ void conn_choke(struct conn *c, size_t limit)
 {
     if (c->out.bytes < limit / 2)
         return;
-    c->choke_limit = (uint32_t)MIN(limit, UINT32_MAX);
+    c->st.choke_limit = (uint32_t)MIN(limit, UINT32_MAX);
     c->st.flags |= CONN_CHOKED;
     watch(c);
 }

@@ -47,6 +47,7 @@ void net_enlist(struct net *n, struct conn *c)
 void net_delist(struct net *n, struct conn *c)
 {
     struct conn *moved = n->conns[--n->conns_n];
+    n->ended++;
     n->conns[c->index] = moved;
     moved->index = c->index;
     COUNT_SET(n->counters, connections, n->conns_n);
@@ -71,7 +72,16 @@ void net_closing(struct net *n, struct conn *c)
 
 struct buf *net_borrow(struct net *n)
 {
-    return n->spare_n ? n->spare[--n->spare_n] : NEW(struct buf);
+    struct buf *b = n->spare_n ? n->spare[--n->spare_n] : NEW(struct buf);
+    n->spare_low = MIN(n->spare_low, n->spare_n);
+    return b;
+}
+
+static void spare_free(struct net *n)
+{
+    struct buf *b = n->spare[--n->spare_n];
+    buf_free(b);
+    free(b);
 }
 
 void net_give_back(struct net *n, struct buf *b)
@@ -161,6 +171,48 @@ void net_bury(struct net *n)
     t->closing_n = 0;
 }
 
+/* ---- what is held ---- */
+
+#define VEC_FLOOR 1024
+#define CONN_BYTES 512 /* what one usually costs, with what stands behind it */
+
+static void vec_shrink(struct conn ***v, size_t n, size_t *cap)
+{
+    if (*cap <= VEC_FLOOR || n > *cap / 4)
+        return;
+    *cap = MAX(n * 2, VEC_FLOOR);
+    *v = mem_resize(*v, *cap * sizeof(**v));
+}
+
+void net_second(struct net *n, int64_t now_ms)
+{
+    struct turn *t = &n->turn;
+    vec_shrink(&n->conns, n->conns_n, &n->conns_cap);
+    vec_shrink(&t->dirty, t->dirty_n, &t->dirty_cap);
+    vec_shrink(&t->closing, t->closing_n, &t->closing_cap);
+    vec_shrink(&t->resumed, t->resumed_n, &t->resumed_cap);
+    for (; n->spare_low; n->spare_low--) /* nobody wanted these */
+        spare_free(n);
+    n->spare_low = n->spare_n;
+    memory_look(&n->memory, now_ms, n->ended * CONN_BYTES);
+    n->ended = 0;
+}
+
+void net_measure(const struct net *n, struct net_use *out)
+{
+    const struct turn *t = &n->turn;
+    *out = (struct net_use){.spare = INBOX_SIZE};
+    for (size_t i = 0; i < n->conns_n; i++) {
+        const struct conn *c = n->conns[i];
+        out->queued += c->out.bytes;
+        out->partial += c->partial ? sizeof(*c->partial) + c->partial->cap : 0;
+    }
+    for (size_t i = 0; i < n->spare_n; i++)
+        out->spare += sizeof(**n->spare) + n->spare[i]->cap;
+    out->lists = (n->conns_cap + t->dirty_cap + t->closing_cap + t->resumed_cap) *
+                 sizeof(*n->conns);
+}
+
 bool net_owes(const struct net *n)
 {
     return n->turn.dirty_n || n->turn.closing_n || n->turn.resumed_n;
@@ -195,11 +247,8 @@ void net_fini(struct net *n)
     net_bury(n);
     wheel_fini(&n->wheel);
     uring_close(n->uring);
-    while (n->spare_n) {
-        struct buf *b = n->spare[--n->spare_n];
-        buf_free(b);
-        free(b);
-    }
+    while (n->spare_n)
+        spare_free(n);
     free(n->spare);
     free(n->inbox);
     free(n->conns);

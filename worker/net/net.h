@@ -7,6 +7,7 @@
 #include "common/buf.h"
 #include "common/counters.h"
 #include "common/err.h"
+#include "worker/net/memory.h"
 #include "worker/net/wheel.h"
 
 #define INBOX_SIZE (256 * 1024)
@@ -40,6 +41,9 @@ struct net {
     size_t conns_n, conns_cap;
     struct buf **spare; /* recycler of partial buffers */
     size_t spare_n;
+    size_t spare_low; /* as few as were there since the last second */
+    size_t ended;     /* connections since then */
+    struct memory memory;
     uint64_t next_id;
     int64_t turn_ms; /* net_now() */
     /* settings in force, set by the worker at CONF_APPLY */
@@ -66,6 +70,18 @@ int net_use_uring(struct net *n, bool on, struct err *e) NODISCARD;
 void net_bury(struct net *n);
 bool net_owes(const struct net *n); /* work left that needs no new readiness */
 void net_end_turn(struct net *n);   /* the clock is read anew */
+
+/* About once a second: what a storm has left behind goes back to the system. */
+void net_second(struct net *n, int64_t now_ms);
+
+/* What is held besides the connections themselves. */
+struct net_use {
+    size_t queued;  /* bytes unsent; a frame counts for each who waits for it */
+    size_t partial; /* messages that have not come whole */
+    size_t lists;
+    size_t spare; /* recycled buffers, and the inbox */
+};
+void net_measure(const struct net *n, struct net_use *out);
 
 /* For conn: the lists above, and the recycler. */
 void net_enlist(struct net *n, struct conn *c);

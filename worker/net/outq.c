@@ -4,23 +4,35 @@
 
 #define BLOCK_FIRST 240 /* a lone small reply: stays in malloc's small bins */
 #define BLOCK_MORE 4000 /* replies that follow it in the same turn share one block */
+#define VEC_FIRST 8     /* frames */
 
 void outq_init(struct outq *q)
 {
-    *q = (struct outq){.cap = ARRAY_LEN(q->inl)};
+    *q = (struct outq){.n = 0};
 }
 
 static struct frame **frames(const struct outq *q)
 {
-    return q->vec ? q->vec : (struct frame **)q->inl;
+    return q->is_long ? q->vec + q->head : (struct frame **)q->inl;
 }
 
 void outq_fini(struct outq *q)
 {
     for (uint32_t i = 0; i < q->n; i++)
-        frame_unref(frames(q)[q->head + i]);
-    free(q->vec);
+        frame_unref(frames(q)[i]);
+    if (q->is_long)
+        free(q->vec);
     outq_init(q);
+}
+
+static void go_long(struct outq *q)
+{
+    struct frame **vec = mem_resize(NULL, VEC_FIRST * sizeof(struct frame *));
+    memcpy(vec, q->inl, sizeof(q->inl));
+    q->vec = vec;
+    q->head = 0;
+    q->cap = VEC_FIRST;
+    q->is_long = 1;
 }
 
 /* Room behind the last frame: by moving to the front when that gains half of the vector
@@ -28,32 +40,44 @@ void outq_fini(struct outq *q)
  */
 static void make_room(struct outq *q)
 {
-    if (q->head > 0 && q->head >= q->cap / 2) {
-        memmove(frames(q), frames(q) + q->head, q->n * sizeof(struct frame *));
+    if (!q->is_long) {
+        go_long(q);
+    } else if (q->head > 0 && q->head >= q->cap / 2) {
+        memmove(q->vec, q->vec + q->head, q->n * sizeof(struct frame *));
         q->head = 0;
-        return;
-    }
-    uint32_t cap = q->cap * 2 < 8 ? 8 : q->cap * 2;
-    if (q->vec) {
-        q->vec = mem_resize(q->vec, cap * sizeof(struct frame *));
     } else {
-        q->vec = mem_resize(NULL, cap * sizeof(struct frame *));
-        memcpy(q->vec, q->inl, sizeof(q->inl));
+        q->cap *= 2;
+        q->vec = mem_resize(q->vec, q->cap * sizeof(struct frame *));
     }
-    q->cap = cap;
+}
+
+static bool is_full(const struct outq *q)
+{
+    return q->is_long ? q->head + q->n == q->cap : q->n == ARRAY_LEN(q->inl);
 }
 
 void outq_push(struct outq *q, struct frame *f)
 {
-    if (q->head + q->n == q->cap)
+    if (is_full(q))
         make_room(q);
-    frames(q)[q->head + q->n++] = f;
+    frames(q)[q->n++] = f;
     q->bytes += f->n;
+}
+
+/* The first frame is through. */
+static void shift(struct outq *q)
+{
+    frame_unref(frames(q)[0]);
+    q->n--;
+    if (q->is_long)
+        q->head++;
+    else
+        q->inl[0] = q->inl[1];
 }
 
 static struct frame *last(const struct outq *q)
 {
-    return q->n ? frames(q)[q->head + q->n - 1] : NULL;
+    return q->n ? frames(q)[q->n - 1] : NULL;
 }
 
 void outq_reply(struct outq *q, unsigned opcode, struct str payload)
@@ -82,7 +106,7 @@ int outq_gather(const struct outq *q, struct iovec *iov, int max)
 {
     int n = 0;
     uint32_t skip = q->offset;
-    struct frame **v = frames(q) + q->head;
+    struct frame **v = frames(q);
     for (uint32_t i = 0; i < q->n && n < max; i++, skip = 0)
         iov[n++] = (struct iovec){v[i]->bytes + skip, v[i]->n - skip};
     return n;
@@ -93,14 +117,11 @@ void outq_written(struct outq *q, size_t n)
     BUG_ON(n > q->bytes);
     q->bytes -= (uint32_t)n;
     n += q->offset;
-    while (q->n && n >= frames(q)[q->head]->n) {
-        n -= frames(q)[q->head]->n;
-        frame_unref(frames(q)[q->head++]);
-        q->n--;
+    while (q->n && n >= frames(q)[0]->n) {
+        n -= frames(q)[0]->n;
+        shift(q);
     }
     q->offset = (uint32_t)n;
-    if (q->n == 0) {
-        free(q->vec);
-        outq_init(q);
-    }
+    if (q->n == 0)
+        outq_fini(q);
 }

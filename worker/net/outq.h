@@ -9,12 +9,18 @@
 #include <sys/uio.h>
 
 struct outq {
-    struct frame **vec; /* NULL: inl is in use */
-    struct frame *inl[2];
-    uint32_t head, n, cap; /* of vec or inl: n frames from head */
-    uint32_t offset;       /* bytes of the first frame already written */
-    uint32_t bytes;        /* unsent, all frames */
+    union {
+        struct frame *inl[2]; /* n frames from the first */
+        struct {
+            struct frame **vec; /* n frames from head */
+            uint32_t head, cap;
+        }; /* is_long */
+    };
+    uint32_t n : 31, is_long : 1;
+    uint32_t offset; /* bytes of the first frame already written */
+    uint32_t bytes;  /* unsent, all frames */
 };
+static_assert(sizeof(struct outq) == 32, "every connection has one");
 
 void outq_init(struct outq *q);
 void outq_fini(struct outq *q);
