@@ -71,6 +71,7 @@ enum msg_what {
     QUERY_USERS,
     QUERY_CONFIG,
     QUERY_COUNTERS,
+    QUERY_MEMORY, /* a row for each worker; the supervisor adds what the kernel says */
     QUERY_N
 };
 

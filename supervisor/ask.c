@@ -1,6 +1,7 @@
 #include "supervisor/ask.h"
 #include "common/clock.h"
 #include "common/mem.h"
+#include "supervisor/resident.h"
 #include "supervisor/supervisor.h"
 
 enum question_kind { ASK_QUERY, ASK_KICK, ASK_ONE };
@@ -9,8 +10,8 @@ struct question {
     struct list link;
     struct supervisor *s;
     enum question_kind kind;
-    uint32_t id; /* fresh: helioctl's own number means nothing to a worker */
-    uint32_t limit;
+    uint32_t id;          /* fresh: helioctl's own number means nothing to a worker */
+    uint32_t what, limit; /* of QUERY */
     uint64_t count;
     bool waits_for[CHILDREN_MAX];
     unsigned waiting, asked, failed;
@@ -153,6 +154,7 @@ struct question *ask_query(struct supervisor *s, const struct msg_query *m,
                            struct str filter, const struct ask_reply *reply, void *ctx)
 {
     struct question *q = new_question(s, ASK_QUERY, reply, ctx);
+    q->what = m->what;
     q->limit = m->limit;
     CREW_EACH(to, s)
     if (member_is_alive(to) &&
@@ -216,6 +218,17 @@ static struct question *find(struct member *m, uint32_t id)
     return NULL;
 }
 
+static size_t pass_on(const struct question *q, const struct member *m, struct str json)
+{
+    struct buf whole = {0};
+    if (q->kind != ASK_QUERY || q->what != QUERY_MEMORY)
+        return q->reply->row(q->ctx, json);
+    resident_add(member_child(m)->pid, json, &whole);
+    size_t waiting = q->reply->row(q->ctx, buf_view(&whole));
+    buf_free(&whole);
+    return waiting;
+}
+
 void ask_row(struct member *m, uint32_t id, struct str json)
 {
     struct question *q = find(m, id);
@@ -223,7 +236,7 @@ void ask_row(struct member *m, uint32_t id, struct str json)
         return;
     q->count += q->kind == ASK_QUERY;
     rearm(q);
-    if (q->reply->row(q->ctx, json) > ASK_QUEUE_HIGH)
+    if (pass_on(q, m, json) > ASK_QUEUE_HIGH)
         pause_all(q, true);
 }
 

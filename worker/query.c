@@ -2,6 +2,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "worker/ledger.h"
 #include "worker/people.h"
 
 #define ROWS_A_BREATH 500
@@ -299,10 +300,23 @@ static void query_walk(struct worker *w, struct answer *a, uint32_t limit)
     list_append(&w->answers, &a->link);
 }
 
+static void query_memory(struct worker *w, uint32_t id)
+{
+    struct telling t = {.w = w, .id = id};
+    ledger_write(w, &t.row);
+    tell(&t);
+    buf_free(&t.row);
+    end_telling(&t, 1);
+}
+
 void query_start(struct worker *w, uint32_t id, uint32_t what, uint32_t limit,
                  struct str filter)
 {
     struct err e = {0};
+    if (what == QUERY_MEMORY) {
+        query_memory(w, id);
+        return;
+    }
     if (what != QUERY_CONNECTIONS && what != QUERY_ROOMS && what != QUERY_USERS) {
         end(w, id, END_USAGE, 0, "a worker has no answer to this question");
         return;

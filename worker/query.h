@@ -1,4 +1,4 @@
-/* query: helioctl's questions about this worker's connections, rooms and users.
+/* query: helioctl's questions about this worker's connections, rooms, users and memory.
  * Owns the answers under way (worker.answers). Never queues more than the channel takes
  * in a breath. */
 #ifndef WORKER_QUERY_H

@@ -75,6 +75,25 @@ static const struct column counters_columns[] = {
     {"BY SLOT", "slots", CELL_TEXT},
     {"MEANING", "help", CELL_TEXT},
 };
+static const struct column memory_columns[] = {
+    {"slot", "slot", CELL_NUMBER},
+    {"worker", "worker", CELL_NUMBER},
+    {"pid", "pid", CELL_NUMBER},
+    {"connections", "connections", CELL_NUMBER},
+    {"their structs", "connection_bytes", CELL_NUMBER},
+    {"unsent to them", "queued", CELL_NUMBER},
+    {"messages not yet whole", "partial", CELL_NUMBER},
+    {"lists of connections", "lists", CELL_NUMBER},
+    {"buffers for reuse", "recycled", CELL_NUMBER},
+    {"rooms, users, topics", "hub", CELL_NUMBER},
+    {"protocols", "protocols", CELL_NUMBER},
+    {"anything else", "unexplained", CELL_NUMBER},
+    {"= malloc, in use", "in_use", CELL_NUMBER},
+    {"malloc, free", "free", CELL_NUMBER},
+    {"libevent, by descriptor", "descriptors", CELL_NUMBER},
+    {"private", "private", CELL_NUMBER},
+    {"resident", "rss", CELL_NUMBER},
+};
 /* clang-format on */
 
 #define ROWS(form, what, columns)                                                        \
@@ -94,6 +113,7 @@ const struct show show_rooms = ROWS(SHOW_TALLY, QUERY_ROOMS, rooms_columns);
 const struct show show_users = ROWS(SHOW_TALLY, QUERY_USERS, users_columns);
 const struct show show_config = ROWS(SHOW_LIST, QUERY_CONFIG, config_columns);
 const struct show show_counters = ROWS(SHOW_LIST, QUERY_COUNTERS, counters_columns);
+const struct show show_memory = ROWS(SHOW_CARD, QUERY_MEMORY, memory_columns);
 const struct show show_sent = DONE("sent", NULL);
 const struct show show_kicked = DONE("connections closed: %", "closed");
 const struct show show_reloaded = DONE("ok, generation %", "generation");

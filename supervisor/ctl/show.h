@@ -34,8 +34,8 @@ struct show {
     const char *count; /* SHOW_NOTHING: the count's name in JSON, NULL: none */
 };
 extern const struct show show_status, show_workers, show_connections, show_rooms,
-    show_users, show_config, show_counters, show_sent, show_kicked, show_reloaded,
-    show_drained, show_stopped, show_levelled, show_nothing;
+    show_users, show_config, show_counters, show_memory, show_sent, show_kicked,
+    show_reloaded, show_drained, show_stopped, show_levelled, show_nothing;
 
 /* One answer under way. */
 struct shown {

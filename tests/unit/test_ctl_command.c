@@ -139,8 +139,9 @@ static const struct {
          "log-level, config, token, top, doctor, version or help"},
     {"shwo", "unknown command \"shwo\"; did you mean \"show\"?"},
     {"statsu", "unknown command \"statsu\"; did you mean \"status\"?"},
-    {"show", "incomplete command: expected workers, connections, rooms, users, config or "
-             "counters after \"show\""},
+    {"show",
+     "incomplete command: expected workers, connections, rooms, users, config, counters "
+     "or memory after \"show\""},
     {"show wokers", "unexpected \"wokers\" after \"show\"; did you mean \"workers\"?"},
     {"show workers user a", "unexpected \"user\" after \"show workers\"; expected limit"},
     {"show rooms usr a",
@@ -181,7 +182,7 @@ static const struct {
 } completions[] = {
     {"sta", "status "},
     {"st", "status stop "},
-    {"show ''", "workers connections rooms users config counters "},
+    {"show ''", "workers connections rooms users config counters memory "},
     {"show co", "connections config counters "},
     {"show connections user ''", ""},
     {"show connections user a ''", "room endpoint address client limit "},

@@ -250,6 +250,7 @@ static const struct {
     {"show users", "QUERY 4 0 {}"},
     {"show config", "QUERY 5 0 {}"},
     {"show counters", "QUERY 6 0 {}"},
+    {"show memory", "QUERY 7 0 {}"},
     {"kick user u address 10.0.0.1", "KICK {\"user\":\"u\",\"address\":\"10.0.0.1\"}"},
     {"send room r ev", "SEND {\"to\":{\"room\":\"r\"},\"event\":\"ev\"}"},
     {"send user u ev null",

@@ -272,6 +272,7 @@ static void on_lost(struct redis_link *l, const char *why)
 static bool check_peer(struct bus_redis *b, struct peer *p, int64_t now)
 {
     bool is_asked = p->pinged_ms > p->link.heard_ms;
+    redis_link_rest(&p->link);
     if (is_asked && now - p->pinged_ms >= 2 * b->silent_ms) {
         life_fail(b, "it has stopped answering");
         return false;

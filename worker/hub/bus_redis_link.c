@@ -11,6 +11,7 @@
 #define READS_PER_TURN 4
 #define SLICE_MS 50 /* of answering in one go: each may mean thousands of deliveries */
 #define READER_KEEP (256 * 1024) /* hiredis gives back a larger empty buffer */
+#define READER_REST 4096
 #define OUT_KEEP (256 * 1024)
 #define TEXT_KEEP (256 * 1024)
 #define ELEMENTS_MAX 8  /* of an array with a meaning */
@@ -237,9 +238,21 @@ static void on_readable(UNUSED evutil_socket_t fd, UNUSED short what, void *arg)
             lose(l, "out of memory for a reply");
             return;
         }
+        l->reader->maxbuf = READER_KEEP;
         if (!take_replies(l) || n < (ssize_t)sizeof(chunk))
             return;
     }
+}
+
+void redis_link_rest(struct redis_link *l)
+{
+    if (redis_link_unsent(l) == 0)
+        buf_free(&l->out);
+    if (!l->reader || l->is_behind || l->reader->len > 0 || l->reader->ridx >= 0)
+        return; /* within a reply */
+    for (size_t i = 0; i < LINK_ELEMENTS; i++)
+        buf_free(&l->text[i]);
+    l->reader->maxbuf = READER_REST; /* hiredis looks at it when it is fed again */
 }
 
 /* ---- connecting ---- */

@@ -84,6 +84,8 @@ void redis_link_argument(struct redis_link *l, struct str prefix, struct str s);
 void redis_link_format(struct buf *out, struct str prefix, struct str s);
 void redis_link_raw(struct redis_link *l, struct str bytes);
 void redis_link_flush(struct redis_link *l);
+/* From time to time: gives empty buffers back. Never from within a reply. */
+void redis_link_rest(struct redis_link *l);
 /* It cannot go on: `lost` follows from the loop. */
 void redis_link_break(struct redis_link *l, const char *why);
 

@@ -225,7 +225,7 @@ size_t hub_memory(const struct hub *h)
         sizeof(*h) + h->spare.cap + rooms_memory(&h->rooms) + topics_memory(&h->topics);
     for (size_t i = 0; i < h->net->conns_n; i++) {
         const struct conn_subs *s = &h->net->conns[i]->subs;
-        n += s->cap > 1 ? s->cap * sizeof(struct sub) : 0;
+        n += s->cap > 1 ? memory_block(s->cap * sizeof(struct sub)) : 0;
     }
     return n;
 }

@@ -217,8 +217,8 @@ size_t rooms_memory(const struct rooms *r)
     size_t n =
         (r->by_channel.cap + r->clients.cap) * sizeof(struct map_slot) + r->key->cap;
     MAP_EACH (struct room, room, &r->by_channel) {
-        n += sizeof(*room) + room->channel_n;
-        n += room->cap > 1 ? room->cap * sizeof(struct member) : 0;
+        n += memory_block(sizeof(*room) + room->channel_n);
+        n += room->cap > 1 ? memory_block(room->cap * sizeof(struct member)) : 0;
     }
     return n;
 }

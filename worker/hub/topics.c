@@ -1,5 +1,7 @@
 #include "worker/hub/topics.h"
 
+#include "worker/net/memory.h"
+
 static struct str name_of(const struct topic *t)
 {
     return (struct str){t->channel, t->channel_n};
@@ -118,5 +120,8 @@ bool topics_message(struct topics *ts, struct str channel, struct str payload)
 
 size_t topics_memory(const struct topics *ts)
 {
-    return ts->by_channel.cap * sizeof(struct map_slot);
+    size_t n = ts->by_channel.cap * sizeof(struct map_slot);
+    MAP_EACH (struct topic, t, &ts->by_channel)
+        n += memory_block(t->channel_n + 1);
+    return n;
 }

@@ -42,6 +42,6 @@ bool topics_message(struct topics *ts, struct str channel, struct str payload);
 void topics_up(struct topics *ts, struct bus *b);
 void topics_down(struct topics *ts);
 bool topics_are_declared(const struct topics *ts);
-size_t topics_memory(const struct topics *ts); /* the index only */
+size_t topics_memory(const struct topics *ts); /* the index and the names */
 
 #endif

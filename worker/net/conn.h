@@ -51,10 +51,10 @@ struct conn_state {
     uint8_t frame_opcode; /* of the frame under way; 0xFF none */
     uint8_t frame_fin : 1;
     uint8_t window_bits : 4; /* permessage-deflate was agreed on; 0: was not */
-    uint8_t message_opcode; /* of the fragmented message under way; 0 none */
-    uint8_t utf8;           /* decoder state */
-    uint8_t head_n;         /* bytes of a frame header that has not come whole */
-    uint16_t close_code;    /* of our Close frame; 0: none was sent */
+    uint8_t message_opcode;  /* of the fragmented message under way; 0 none */
+    uint8_t utf8;            /* decoder state */
+    uint8_t head_n;          /* bytes of a frame header that has not come whole */
+    uint16_t close_code;     /* of our Close frame; 0: none was sent */
     union {
         uint8_t head[14]; /* those bytes: there is no frame under way then */
         struct {

@@ -75,8 +75,8 @@ static void reserve_items(void)
 
 /* ---- malloc ---- */
 
-#define LARGE (128 * 1024) /* a mapping of its own, gone when it is freed … */
-#define TOP_KEEP (256 * 1024)
+#define LARGE (1024 * 1024) /* a mapping of its own, gone when it is freed … */
+#define TOP_KEEP (1024 * 1024)
 
 void memory_init(void)
 {

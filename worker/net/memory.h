@@ -17,6 +17,12 @@ struct memory {
  * many bytes were used and freed since the last call, whatever is free now. */
 void memory_look(struct memory *m, int64_t now_ms, size_t churn);
 
+/* What n bytes of malloc's cost: its head, and the next multiple of 16. */
+static inline size_t memory_block(size_t n)
+{
+    return MAX((n + 8 + 15) & ~(size_t)15, (size_t)32);
+}
+
 struct memory_use {
     size_t in_use, is_free; /* malloc's: handed out; kept for the next that asks */
     size_t descriptors;     /* what libevent keeps for each, once used */

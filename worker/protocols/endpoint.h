@@ -54,6 +54,10 @@ struct protocol {
     /* The rooms this worker has members in. NULL: the hub knows. */
     void (*each_room)(struct endpoint *e,
                       void (*fn)(void *ctx, struct str room, size_t members), void *ctx);
+    /* What it keeps for each connection, and the bytes of all else at an endpoint, for
+     * `helioctl show memory`. 0, NULL: nothing. */
+    size_t state_bytes;
+    size_t (*memory)(const struct endpoint *e);
     /* An operator closes this connection (4411); it still has to be closed. */
     void (*kicked)(struct conn *c);
 };

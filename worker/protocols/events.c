@@ -169,4 +169,5 @@ const struct protocol protocol_events = {
     .lost = events_lost,
     .describe = describe,
     .user = events_user,
+    .state_bytes = sizeof(struct events_client),
 };

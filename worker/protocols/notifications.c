@@ -366,4 +366,5 @@ const struct protocol protocol_notifications = {
     .close = on_endpoint_closed,
     .describe = describe,
     .user = user_of,
+    .state_bytes = sizeof(struct client),
 };

@@ -469,3 +469,11 @@ void reading_counted(struct reading *g, const struct inbox_state *state)
     take_count(g, state ? state : &heard);
     session_reply_text(g->c, write_count(g->count, text));
 }
+
+size_t readers_memory(const struct readers *rs)
+{
+    size_t n = memory_block(sizeof(*rs)) + rs->users.cap * sizeof(struct map_slot);
+    MAP_EACH (struct reader, r, &rs->users)
+        n += memory_block(sizeof(*r) + r->name_n);
+    return n;
+}

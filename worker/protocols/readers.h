@@ -30,6 +30,8 @@ void readers_ref(struct services *s, const struct conf_inbox *limits);
 void readers_configure(struct services *s, const struct conf_inbox *limits);
 void readers_unref(struct services *s);
 
+size_t readers_memory(const struct readers *rs); /* bytes; no connection's */
+
 /* From the confirmation on (hub_await), nothing said to the user is missed. */
 void reading_begin(struct reading *g, struct conn *c, struct str user);
 /* The inbox as a script found it; returns how many are unread, which may be newer. When

@@ -188,6 +188,19 @@ static void each_room(struct endpoint *e,
     }
 }
 
+static size_t rooms_memory(const struct endpoint *e)
+{
+    const struct signaling *s = e->state;
+    size_t n = memory_block(sizeof(*s)) + s->rooms.cap * sizeof(struct map_slot);
+    MAP_EACH (struct signaling_room, r, &s->rooms) {
+        n += memory_block(sizeof(*r)) + memory_block(strlen(r->name) + 1);
+        n += r->roster.cap ? memory_block(r->roster.cap * sizeof(*r->roster.v)) : 0;
+        for (unsigned i = 0; i < r->roster.n; i++) /* here, and with the member */
+            n += 2 * memory_block(strlen(r->roster.v[i].role) + 1);
+    }
+    return n;
+}
+
 const struct protocol protocol_signaling = {
     .name = "signaling",
     .session = {.opened = on_opened,
@@ -202,5 +215,7 @@ const struct protocol protocol_signaling = {
     .user = user_of,
     .room = room_of,
     .each_room = each_room,
+    .state_bytes = sizeof(struct signaling_member),
+    .memory = rooms_memory,
     .kicked = on_kicked,
 };
