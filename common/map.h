@@ -10,7 +10,7 @@
 struct map_slot {
     uint32_t hash; /* 0: free */
     void *item;
-} __attribute__((packed, aligned(4))); /* 12 bytes, not 16 */
+};
 struct map {
     struct map_slot *slots;
     size_t cap, n; /* cap: power of two, or 0 */
