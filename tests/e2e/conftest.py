@@ -111,7 +111,8 @@ class Broker:
 
         eventually(ready, seconds, f"ready; log:\n{self.log()}")
         if self.keys["workers"] != 1:  # /ready speaks for one of them
-            eventually(lambda: (s := self.rows("status")[0])["running"] == s["workers"], seconds, "all workers run")
+            eventually(lambda: (s := self.rows("status")[0])["running"] == s["workers"] and all(w["bus_up"] for w in self.workers()),
+                       seconds, "all workers run and have a bus")
 
     def ctl(self, *args, check=True, stdin=None):
         done = subprocess.run([BUILD / "helioctl", "-s", str(self.dir / "run" / "heliod.sock"), *args],
