@@ -453,7 +453,7 @@ def test_gone_before_the_answer(broker, redis_server):
 def test_the_answer_has_its_time(broker, redis_server):
     """However short handshake_timeout is, which is for clients."""
     s = redis_server()
-    b = serving(broker(redis={"url": s.url}, client={"handshake_timeout": "100ms"}, **CONF))
+    b = serving(broker(redis={"url": s.url}, client={"handshake_timeout": "400ms"}, **CONF))
     settled(b, 2)
     s.client().zadd("heliod:{workers}", {str(uuid.uuid4()): 9e15})
     with contextlib.closing(Api(b)) as a:
