@@ -8,19 +8,21 @@
 #include <sys/socket.h>
 
 #define ROOM "uring"
-#define FRAMES 8 /* of one write; a longer queue goes on without us */
+#define PIECES 64 /* of one write; what is queued behind them goes on without us */
+#define POOL (16 * URING_BATCH) /* pieces of a batch */
 
 /* A write under way. */
 struct write {
     struct conn *c;
     struct msghdr head;
-    struct iovec iov[FRAMES];
+    struct iovec *iov;
     int result;
 };
 
 struct uring {
     struct io_uring ring;
     struct write writes[URING_BATCH];
+    struct iovec pool[POOL];
 };
 
 /* ---- life ---- */
@@ -94,21 +96,25 @@ static void prepare(struct uring *u, struct write *w, int n)
     w->result = -EAGAIN;
 }
 
-/* Connections that have nothing to write, or a way of their own, are done with here. */
+/* Connections that have nothing to write, or a way of their own, are done with here; so
+ * are those for whose pieces there is no more room. */
 static unsigned collect(struct uring *u, struct conn **v, size_t n)
 {
     unsigned filled = 0;
+    size_t used = 0;
     for (size_t i = 0; i < n; i++) {
         struct write *w = &u->writes[filled];
         w->c = v[i];
-        if (!w->c->transport->is_socket) {
+        w->iov = u->pool + used;
+        if (!w->c->transport->is_socket || POOL - used < PIECES) {
             conn_write(w->c);
             continue;
         }
-        int pieces = conn_offer(w->c, w->iov, FRAMES);
+        int pieces = conn_offer(w->c, w->iov, PIECES);
         if (pieces == 0)
             continue;
         prepare(u, w, pieces);
+        used += (size_t)pieces;
         filled++;
     }
     return filled;
