@@ -73,7 +73,7 @@ def head(results):
     unpaired = "; `?`: never seen with the cores as far apart as here"
     return (f"{results['date']}, {results['rounds']} rounds, {m['processors']} {kind}processors ({m['model']}), Linux {m['kernel']}; "
             f"{versions}. The server has one core, the load generator the other{apart}. `*`: others took more than 15 % of the server's core, "
-            "the figure is too high{unpaired if seen else ''}.")
+            f"the figure is too high{unpaired if seen else ''}.")
 
 
 def table(results):
